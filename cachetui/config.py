@@ -1,0 +1,100 @@
+"""Where to connect and how to look: targets, profiles and settings. No secret shows in a repr."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+TargetKind = Literal["auto", "redis", "sentinel", "cluster", "memcached", "replay"]
+
+TIMEOUT_S = 2.0
+
+
+class Secret(str):
+    """A password: a str that never shows itself in a repr. Write it out only to the server."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How to speak TLS."""
+
+    ca_file: str | None = None
+    ca_dir: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    key_password: Secret | None = None
+    server_name: str | None = None
+    verify: bool = True
+    """False after `--insecure`: the connection is encrypted and anybody may be at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and port, or a unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return self.path
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing to connect to."""
+
+    kind: TargetKind
+    """`auto`: ask the server what it is."""
+    addresses: tuple[Address, ...]
+    user: str | None = None
+    password: Secret | None = None
+    db: int = 0
+    service: str | None = None
+    """The Sentinel group's name."""
+    sentinel_user: str | None = None
+    sentinel_password: Secret | None = None
+    tls: Tls | None = None
+    """None: plain."""
+    timeout_s: float = TIMEOUT_S
+    """Deadline of each call, 1 to 3 seconds for interactive use."""
+    path: str = ""
+    """The recording of a `replay` target."""
+
+    @property
+    def name(self) -> str:
+        """The target for display: a URL without secrets."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to look and what is allowed: flags over environment over profile over file."""
+
+    read_only: bool = False
+    read_only_reason: str = ""
+    """Where read-only came from: `--read-only`, `profile prod`."""
+    armable: bool = False
+    """A profile that is read-only by default and may be armed with `W`."""
+    interval_s: float = 1.0
+    theme: str = "dark"
+    """A theme's name or the path of a TOML file."""
+    label: str = ""
+    """A word for the header, `PROD`."""
+    label_color: str = ""
+    """Its colour (`red`, `#ff0000`)."""
+    slow_link: bool = False
+    ascii: bool = False
+    color: bool = True
+    separator: str = ":"
+    """Between the parts of a key's name."""
+    keymap: dict[str, str] = field(default_factory=dict)
+    """Command id to press: overrides, validated against the command table."""
+    profile: str = ""

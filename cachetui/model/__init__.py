@@ -1,0 +1,45 @@
+"""Frozen snapshots: what was seen at one moment. `None` means unknown, never zero.
+
+All times are Unix seconds, all sizes bytes, all keys `bytes`; a unit that differs is in the name.
+"""
+
+from cachetui.model.entries import (
+    ClientInfo,
+    ClientList,
+    JournalEntry,
+    Node,
+    SlowEntry,
+    SlowLog,
+    Topology,
+)
+from cachetui.model.findings import Evidence, Finding, Trouble
+from cachetui.model.keys import KeyFacts, KeyFactsList, ScanStep, Value, ValueItem
+from cachetui.model.stats import CommandStat, DbKeys, ErrorStat, Identity, SlabClass, Stats
+
+Snapshot = Stats | SlowLog | ClientList | Topology | ScanStep | KeyFactsList | Value
+"""Everything a source can answer with, and so everything a recording holds."""
+
+__all__ = [
+    "ClientInfo",
+    "ClientList",
+    "CommandStat",
+    "DbKeys",
+    "ErrorStat",
+    "Evidence",
+    "Finding",
+    "Identity",
+    "JournalEntry",
+    "KeyFacts",
+    "KeyFactsList",
+    "Node",
+    "ScanStep",
+    "SlabClass",
+    "SlowEntry",
+    "SlowLog",
+    "Snapshot",
+    "Stats",
+    "Topology",
+    "Trouble",
+    "Value",
+    "ValueItem",
+]

@@ -1,0 +1,147 @@
+"""Lists a server keeps: its slow log, its clients, its place among other servers; and our journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cachetui.model.stats import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class SlowEntry:
+    """One SLOWLOG entry, or one line of Memcached's `watch`."""
+
+    entry_id: int
+    at: float
+    """Unix seconds, the server's clock."""
+    duration_us: int | None
+    args: tuple[bytes, ...]
+    """As the server kept them: long ones are cut by the server."""
+    client: str = ""
+    """`host:port`, printable."""
+    client_name: str = ""
+    event: str = ""
+    """Memcached: fetch, store, evict, ...; empty for a slow log entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlowLog:
+    """The newest entries first."""
+
+    taken_at: float
+    server: Identity
+    entries: tuple[SlowEntry, ...] = ()
+    total: int | None = None
+    """SLOWLOG LEN: how many the server holds."""
+    threshold_us: int | None = None
+    """slowlog-log-slower-than; None where CONFIG is denied, -1 when switched off."""
+    note: str = ""
+    """What a reader must know: "memcached has no slow log: live events", ..."""
+    skipped: int = 0
+    """Events lost because they came too fast (Memcached `watch`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientInfo:
+    """One line of CLIENT LIST or one connection of `stats conns`."""
+
+    client_id: int | None
+    address: str
+    name: str = ""
+    age_s: int | None = None
+    idle_s: int | None = None
+    db: int | None = None
+    user: str = ""
+    command: str = ""
+    """The last command (Redis) or state (Memcached)."""
+    flags: str = ""
+    memory_bytes: int | None = None
+    """tot-mem."""
+    output_bytes: int | None = None
+    """omem plus obl."""
+    query_bytes: int | None = None
+    subscriptions: int | None = None
+    net_in_bytes_total: int | None = None
+    net_out_bytes_total: int | None = None
+    commands_total: int | None = None
+    library: str = ""
+    ours: bool = False
+    """It is one of cachetui's own connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientList:
+    """All connections, in the server's order."""
+
+    taken_at: float
+    server: Identity
+    clients: tuple[ClientInfo, ...] = ()
+    total: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One server as the asked one sees it: itself, its primary, its replicas, its cluster, its fleet."""
+
+    address: str
+    role: str
+    """`primary`, `replica`, `sentinel` or `server` (Memcached)."""
+    state: str = "online"
+    """In the server's words (`online`, `wait_bgsave`, `fail?`, `down`, ...); `down` when it does not answer."""
+    myself: bool = False
+    node_id: str = ""
+    primary: str = ""
+    """Address of its primary."""
+    offset: int | None = None
+    lag_bytes: int | None = None
+    lag_s: int | None = None
+    slots: str = ""
+    """Ranges: `0-5460,5462`."""
+    version: str | None = None
+    keys: int | None = None
+    used_bytes: int | None = None
+    limit_bytes: int | None = None
+    hits_total: int | None = None
+    misses_total: int | None = None
+    clients: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Who is who, seen from the server that was asked."""
+
+    taken_at: float
+    server: Identity
+    nodes: tuple[Node, ...] = ()
+    summary: str = ""
+    """One line: "primary with 2 replicas", "cluster node, 16384 of 16384 slots served", ..."""
+    problems: tuple[str, ...] = ()
+    """What is wrong, one sentence each."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """Further name and value pairs worth showing (backlog, quorum, epoch, ...), printable."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One write, as it was planned and as it ended."""
+
+    at: float
+    receipt: str
+    """The plan's id: what `cachetui undo` takes."""
+    user: str
+    """OS user, and the SSH client's address where there is one."""
+    target: str
+    """Without secrets."""
+    title: str
+    commands: tuple[str, ...]
+    """The exact commands, escaped; a long list ends in a count and a digest."""
+    outcome: str
+    """`done`, `failed`, `stopped`, `refused` or `started` (never ended: we were killed)."""
+    done: int = 0
+    failed: int = 0
+    left: int = 0
+    error: str = ""
+    undo: str = ""
+    """How it can be undone, or why not."""

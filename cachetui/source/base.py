@@ -1,0 +1,106 @@
+"""The one protocol every driver speaks. A pane, a feed or an action never knows which driver it has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+from cachetui.errors import CacheError
+from cachetui.model import ClientList, Identity, KeyFactsList, ScanStep, SlowLog, Stats, Topology, Value
+
+Kind = Literal["stats", "slowlog", "clients", "topology"]
+KINDS: tuple[Kind, ...] = ("stats", "slowlog", "clients", "topology")
+"""What can be polled."""
+
+Polled = Stats | SlowLog | ClientList | Topology
+
+Command = tuple[bytes, ...]
+"""One command, its name first. For Memcached the words of a text protocol line."""
+
+Capability = Literal["scan", "value", "slowlog", "clients", "delete", "ttl", "policy", "maxmemory", "kill"]
+
+VALUE_ROWS = 100
+"""Elements read of a collection unless told otherwise."""
+
+VALUE_BYTES = 64 * 1024
+"""Bytes read of one string or element unless told otherwise."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """One target: a server, a fleet of Memcached servers, or a recording.
+
+    Every method raises only `CacheError` (or is cancelled). Each call has a deadline of its
+    own (`Target.timeout_s`) and never repeats a command by itself. After an error of the
+    connection the next call connects anew: there is no "reconnect" to call. A command that
+    was denied or is unknown is remembered in `denied` and not sent again until the next
+    connection; what depends on it comes back as None, or raises the remembered error where
+    nothing is left to return.
+    """
+
+    name: str
+    """The target for display: without secrets, printable."""
+    identity: Identity | None
+    """None before the first successful `open` or poll; follows changes of role."""
+    sent: Counter[str]
+    """Commands sent so far by lower-case name: what our looking costs the server."""
+    denied: Mapping[str, CacheError]
+    """Refused or unknown commands by upper-case name (`CONFIG GET`, `SLOWLOG`, `INFO`)."""
+
+    async def open(self) -> Identity:
+        """Connect, authenticate, find out what the server is. May be called again."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection. Never raises; may be called twice."""
+        ...
+
+    async def poll(self, kind: Kind) -> Polled:
+        """Return a new snapshot of `kind`: Stats, SlowLog, ClientList or Topology."""
+        ...
+
+    async def scan(
+        self, cursor: bytes | None = None, *, match: bytes | None = None, type_: str | None = None, count: int = 500
+    ) -> ScanStep:
+        """Return the next step of an enumeration; `cursor` None begins, `ScanStep.cursor` None ends.
+
+        `count` is a hint, at most 1,000. Keys may repeat, as SCAN's do. A cursor that a
+        restart made worthless raises `Unreachable` or `ServerError`: begin again.
+        """
+        ...
+
+    async def facts(self, keys: Sequence[bytes], *, size: bool = True) -> KeyFactsList:
+        """Return type, TTL and (with `size`) memory and length of `keys` in one round trip or two."""
+        ...
+
+    async def value(self, key: bytes, *, rows: int = VALUE_ROWS, max_bytes: int = VALUE_BYTES) -> Value:
+        """Return a bounded window on the value: at most `rows` elements, `max_bytes` of each, without touching its LRU."""
+        ...
+
+    async def policies(self) -> tuple[str, ...]:
+        """Return the eviction policies this server allows, as it names them."""
+        ...
+
+    async def config(self, pattern: str) -> dict[str, str]:
+        """Return CONFIG GET (or `stats settings`) fields that match the glob, printable."""
+        ...
+
+    async def flags(self, names: Sequence[str]) -> dict[str, frozenset[str] | None]:
+        """Return each command's server-side flags (`write`, `admin`, `dangerous`, ...); None: unknown command.
+
+        Memcached has no such table: the driver answers from its own.
+        """
+        ...
+
+    async def execute(self, commands: Sequence[Command]) -> list[object]:
+        """Send `commands` in one pipeline and return their replies, a `CacheError` in the place of a refused one.
+
+        The only way to change anything; only `actions.apply` calls it. Raises only when the
+        connection failed: then it is unknown which were carried out.
+        """
+        ...
+
+    def why_not(self, capability: Capability) -> str | None:
+        """Return None when `capability` can be used here, else a sentence that says why not."""
+        ...
