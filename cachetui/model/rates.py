@@ -19,7 +19,7 @@ def delta(earlier: Stats, later: Stats, counter: str) -> float | None:
     before, after = getattr(earlier, counter), getattr(later, counter)
     if before is None or after is None or after < before or not same_run(earlier, later):
         return None
-    return after - before
+    return float(after - before)
 
 
 def per_second(earlier: Stats, later: Stats, counter: str) -> float | None:
@@ -34,7 +34,8 @@ def hit_rate(later: Stats, earlier: Stats | None = None) -> float | None:
     None when nothing was looked up or the counters are unknown.
     """
     if earlier is None:
-        hits, misses = later.hits_total, later.misses_total
+        hits: float | None = later.hits_total
+        misses: float | None = later.misses_total
     else:
         hits, misses = delta(earlier, later, "hits_total"), delta(earlier, later, "misses_total")
     if hits is None or misses is None or hits + misses == 0:

@@ -75,7 +75,7 @@ class Source(Protocol):
         ...
 
     async def value(self, key: bytes, *, rows: int = VALUE_ROWS, max_bytes: int = VALUE_BYTES) -> Value:
-        """Return a bounded window on the value: at most `rows` elements, `max_bytes` of each, without touching its LRU."""
+        """Return a window on the value without touching its LRU: at most `rows` elements, `max_bytes` of each."""
         ...
 
     async def policies(self) -> tuple[str, ...]:
