@@ -56,6 +56,13 @@ class Source(Protocol):
         """Close every connection. Never raises; may be called twice."""
         ...
 
+    def now(self) -> float:
+        """Return the source's clock, in Unix seconds: `time.time()`, or for a recording where its replay stands.
+
+        The age of a snapshot is `now() - taken_at`, for every source alike.
+        """
+        ...
+
     async def poll(self, kind: Kind) -> Polled:
         """Return a new snapshot of `kind`: Stats, SlowLog, ClientList or Topology."""
         ...
