@@ -1,0 +1,117 @@
+"""What a plan is, and how it is stamped."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cachetui.actions.plan import commands
+from cachetui.actions.plan.commands import Command
+from cachetui.actions.plan.effects import Risk
+from cachetui.errors import Refused, Unsupported
+from cachetui.model import Identity
+
+VALID_S = 300.0
+"""A plan older than this describes a server that may have changed: it is not applied any more."""
+BATCH = 500
+"""Commands in one pipeline of a bulk write: others' p99 stays under 1 ms (2,000 cost 3 ms)."""
+
+Needs = Literal["delete", "ttl", "policy", "maxmemory", "kill", "slowlog"]
+"""The capability of a source that the plan asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One write that has been thought through and not been done."""
+
+    id: str
+    """The receipt: sorts by time, unique."""
+    title: str
+    target: str
+    """`Source.name` of the only target it may be applied to."""
+    kind: str
+    """`Identity.kind` of that server."""
+    created_at: float
+    expires_at: float
+    risk: Risk
+    needs: Needs
+    steps: Sequence[Command]
+    """All commands in order; bulk ones are made while iterating."""
+    what: tuple[str, ...]
+    """The preview's lines: what, how much, and what happens at once; printable."""
+    undo: str
+    """How to undo it, or `no undo: ...`."""
+    typed: str | None = None
+    """What a person must type to confirm; None: a plain yes will do."""
+    batch: int = 1
+    """Commands in one pipeline; with 1, a refused command stops those after it."""
+    expects: tuple[str, str] | None = None
+    """A setting and the value it must read back afterwards."""
+    deletes: bool = False
+    """The keys must be gone afterwards."""
+
+    def commands(self) -> Iterator[Command]:
+        """Iterate over all commands, exactly as they will be sent."""
+        return iter(self.steps)
+
+    def preview_commands(self, limit: int = 20) -> list[str]:
+        """Return the exact text of the first `limit` commands and a line that counts the rest."""
+        return commands.preview(self.steps, limit)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all commands (about a second for a million)."""
+        return commands.digest(self.steps)
+
+
+def stamped(
+    identity: Identity,
+    target: str,
+    title: str,
+    steps: Sequence[Command],
+    what: Iterable[str],
+    *,
+    needs: Needs,
+    risk: Risk,
+    undo: str,
+    typed: str | None = None,
+    batch: int = 1,
+    expects: tuple[str, str] | None = None,
+    deletes: bool = False,
+    now: float | None = None,
+) -> Plan:
+    """Stamp a plan: its receipt sorts by time, its life is short."""
+    if identity.mode == "sentinel":
+        raise Unsupported("a Sentinel holds no data", "connect to the primary it watches")
+    now = time.time() if now is None else now
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    return Plan(
+        id=f"{stamp}-{int(now * 1000) % 1000:03d}-{secrets.token_hex(4)}",
+        title=title,
+        target=target,
+        kind=identity.kind,
+        created_at=now,
+        expires_at=now + VALID_S,
+        risk=risk,
+        needs=needs,
+        steps=steps,
+        what=tuple(what),
+        undo=undo,
+        typed=typed,
+        batch=batch,
+        expects=expects,
+        deletes=deletes,
+    )
+
+
+def refuse_replica(identity: Identity) -> None:
+    """Raise Refused when the server is a replica: a write there is refused or lost at the next sync."""
+    if identity.role == "replica":
+        raise Refused("this server is a replica and takes no writes", "connect to its primary (see the topology)")
+
+
+def typed_name(target: str) -> str:
+    """Return the target without its scheme: whoever types it has read which server it is."""
+    return target.rpartition("://")[2]
