@@ -1,0 +1,386 @@
+"""The dashboard: wires the source, the feeds, the views and the command table together."""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, work
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+
+from cachetui.config import Settings, Target, state_dir, user_config_path
+from cachetui.errors import CacheError
+from cachetui.text import printable
+from cachetui.ui import chrome
+from cachetui.ui.canvas import Canvas
+from cachetui.ui.commands import BY_ID, COMMANDS, VIEWS, CommandRow
+from cachetui.ui.keymap import resolve_keymap
+from cachetui.ui.live import Live
+from cachetui.ui.panes.keys import KeysPane
+from cachetui.ui.panes.pane import Pane, TablePane
+from cachetui.ui.scene import Scene
+from cachetui.ui.theme import load_theme, load_themes
+from cachetui.ui.views import MAKERS, Overview, View
+
+if TYPE_CHECKING:
+    from cachetui.source.base import Source
+
+_MOVES = {"down": 1, "up": -1}
+_JUMPS = {"first": 0, "last": -1}
+INTERVALS_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+
+class CachetuiApp(App[None]):
+    """`source` is for tests and replays; otherwise it is made from `target` after the first paint."""
+
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(row.press, f"command('{row.id}')", row.title, show=False, id=row.id) for row in COMMANDS
+    ]
+
+    def __init__(self, target: Target, settings: Settings | None = None, *, source: Source | None = None) -> None:
+        super().__init__(ansi_color=None)
+        self.target = target
+        self.settings = settings or Settings()
+        self.problems: list[str] = []
+        """What is wrong with themes and keymap: told once, after the first paint."""
+        self._source = source
+        self.live: Live | None = None
+        self.view_id = "overview"
+        self._back_to = "overview"
+        self._drawing = False
+        self._set_up_looks()
+
+    # Looks
+
+    def _set_up_looks(self) -> None:
+        themes = load_themes(user_config_path() / "themes")
+        self.problems += themes.problems
+        for theme in themes.themes.values():
+            self.register_theme(theme)
+        wanted = self.settings.theme
+        if wanted.endswith(".toml"):
+            theme = load_theme(wanted)
+            self.register_theme(theme)
+            wanted = theme.name
+        elif wanted not in themes.themes:
+            self.problems.append(f"no theme {printable(wanted, 40)!r}: there are {', '.join(sorted(themes.themes))}")
+            wanted = "dark"
+        self.theme = wanted
+        if self.settings.ascii:
+            self.add_class("ascii")
+        keymap, problems = resolve_keymap(COMMANDS, self.settings.keymap)
+        self.problems += problems
+        if keymap:
+            self.set_keymap(keymap)
+
+    def compose(self) -> ComposeResult:
+        yield Canvas(id="header")
+        yield Canvas(id="verdict")
+        yield Canvas(id="views")
+        with Container(id="body"):
+            yield MAKERS["overview"]()
+        yield Canvas(id="footer")
+
+    # Life
+
+    def on_mount(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self._signal(number)
+        self.call_after_refresh(self._go_live)
+
+    def _signal(self, number: signal.Signals) -> None:
+        import asyncio
+
+        try:
+            asyncio.get_running_loop().add_signal_handler(number, self.exit)
+        except (RuntimeError, ValueError):  # not the main thread (tests): nothing to hang up
+            self.log(f"no handler for {number.name}")
+
+    def _go_live(self) -> None:
+        if self._source is None:
+            from cachetui.source.connect import make_source
+
+            self._source = make_source(self.target)
+        self.live = Live(self._source, self.settings, self._soon)
+        self.view.bring(self.view.front)
+        self.run_worker(self.live.run(), group="live", exit_on_error=False)
+        self._look()
+        for problem in self.problems:
+            self.say(problem, severity="warning")
+        self._soon()
+
+    async def on_unmount(self) -> None:
+        if self.live is not None:
+            await self.live.close()
+
+    def _fatal_error(self) -> None:
+        """Leave with one line; the details go to a file, without local variables (they may hold secrets)."""
+        error = self._exception
+        where = state_dir() / "crash.txt"
+        line = f"cachetui: internal error: {type(error).__name__}"
+        if error is not None:
+            where.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            where.touch(mode=0o600)
+            where.write_text("".join(traceback.format_exception(error)))
+            line += f": the details are in {where}"
+        self._exit_renderables.append(printable(line))
+        self._close_messages_no_wait()
+
+    # Drawing
+
+    @property
+    def view(self) -> View:
+        """The view that is on the screen."""
+        return self.query_one(f"#{self.view_id}-view", View)
+
+    @property
+    def pane(self) -> Pane:
+        """The pane that answers presses."""
+        return self.view.front
+
+    def _soon(self) -> None:
+        """Draw once, however many events ask for it in one turn of the loop."""
+        if not self._drawing:
+            self._drawing = True
+            self.call_later(self._draw)
+
+    def _draw(self) -> None:
+        self._drawing = False
+        if self.live is None or not self.is_running:
+            return
+        scene = self.live.scene()
+        width = self.size.width
+        with self.batch_update():
+            self.query_one("#header", Canvas).paint([chrome.header(scene, width)])
+            self.query_one("#verdict", Canvas).paint([chrome.verdict(scene, width)])
+            self._draw_bars(scene, width)
+            self.view.show(scene)
+
+    def _draw_bars(self, scene: Scene, width: int) -> None:
+        self.query_one("#views", Canvas).paint([chrome.view_bar(self.view_id, width, self.view.tabs())])
+        rows = [(row, self.why_not(row, scene)) for row in COMMANDS if row.footer and self._is_here(row)]
+        self.query_one("#footer", Canvas).paint([chrome.footer(rows, width)])
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._soon()
+
+    def _is_here(self, row: CommandRow) -> bool:
+        return not row.where or self.view_id in row.where
+
+    def why_not(self, row: CommandRow, scene: Scene | None = None) -> str:
+        """Return why a command does nothing now, or an empty string."""
+        if not self._is_here(row):
+            return f"works in {', '.join(BY_ID[view].title for view in row.where)}"
+        if row.needs == "replay":
+            return "" if self.live is not None and self.live.replaying else "only while replaying a recording"
+        if self.live is None:
+            return "" if row.risk == "none" else "not connected yet"
+        if row.id == "arm" and not self.settings.armable:
+            return "this profile is not read-only by default"
+        if row.needs:
+            reason = self.live.why_not(row.needs)
+            if reason:
+                return reason
+        return self.live.read_only if row.risk != "none" else ""
+
+    def _look(self) -> None:
+        """Poll what is on the screen, and nothing else."""
+        if self.live is not None:
+            self.live.look(self.view.kinds(), keys=any(isinstance(pane, KeysPane) for pane in self.view.shown))
+
+    def say(self, words: str, *, severity: str = "information") -> None:
+        """Show a passing line; nothing in it is markup."""
+        self.notify(words, severity=severity, markup=False, timeout=4)  # type: ignore[arg-type]
+
+    # Commands
+
+    async def action_command(self, command_id: str) -> None:
+        """Answer a press, or a choice from the palette."""
+        row = BY_ID[command_id]
+        reason = self.why_not(row)
+        if reason:
+            self.say(f"{row.title}: {reason}", severity="warning")
+            return
+        if any(row is view for view in VIEWS):
+            await self.go(command_id)
+        elif command_id in _MOVES:
+            self.pane.move(_MOVES[command_id])
+        elif command_id in _JUMPS:
+            self.pane.move_to(_JUMPS[command_id])
+        elif command_id in ("page-down", "page-up"):
+            self.pane.move(self.pane.page if command_id == "page-down" else -self.pane.page)
+        elif row.risk != "none":
+            self._act(command_id)
+        elif not self.pane.command(command_id):
+            await self._own_command(command_id)
+
+    async def _own_command(self, command_id: str) -> None:
+        name = "do_" + command_id.replace("-", "_")
+        answer = getattr(self, name, None)
+        if answer is not None:
+            result = answer()
+            if result is not None:
+                await result
+
+    async def go(self, view_id: str) -> None:
+        """Show another view; it is made on its first use."""
+        if view_id == self.view_id:
+            return
+        self._back_to = self.view_id
+        self.view.add_class("hidden")
+        self.view_id = view_id
+        if not self.query(f"#{view_id}-view"):
+            await self.query_one("#body", Container).mount(MAKERS[view_id]())
+        self.view.remove_class("hidden")
+        self.view.bring(self.view.front)
+        self._look()
+        if view_id == "journal" and self.live is not None:
+            self.live.read_journal()
+        self._soon()
+
+    async def do_open(self) -> None:
+        """From the Overview, Enter leads to the view of the pane."""
+        if self.view_id == "overview" and (target := self.pane.heading.lower()) in MAKERS:
+            await self.go(target)
+
+    async def do_back(self) -> None:
+        if isinstance(self.view, Overview) and self.view.zoomed:
+            self.do_zoom()
+        elif self.view_id != "overview":
+            await self.go("overview")
+
+    def do_zoom(self) -> None:
+        if isinstance(self.view, Overview):
+            self.view.zoom()
+            self._look()
+            self._soon()
+
+    def _step_pane(self, by: int) -> None:
+        self.view.step(by)
+        self._look()
+        self._soon()
+
+    def do_next_pane(self) -> None:
+        self._step_pane(1)
+
+    def do_previous_pane(self) -> None:
+        self._step_pane(-1)
+
+    def do_copy(self) -> None:
+        copied = self.pane.copied()
+        if copied:
+            self.copy_to_clipboard(copied)
+            self.say(f"copied {printable(copied, 60)}")
+
+    def do_freeze(self) -> None:
+        if self.live is not None:
+            self.live.freeze(not self.live.frozen)
+            self._soon()
+
+    def do_refresh(self) -> None:
+        if self.live is not None:
+            self.live.refresh()
+
+    def do_faster(self) -> None:
+        self._change_interval(-1)
+
+    def do_slower(self) -> None:
+        self._change_interval(1)
+
+    def _change_interval(self, by: int) -> None:
+        if self.live is not None:
+            now = min(range(len(INTERVALS_S)), key=lambda at: abs(INTERVALS_S[at] - self.live.interval_s))  # type: ignore[union-attr]
+            wanted = INTERVALS_S[max(0, min(len(INTERVALS_S) - 1, now + by))]
+            self.live.set_interval(wanted)
+            self.say(f"every {wanted:g} s")
+
+    def do_arm(self) -> None:
+        if self.live is not None:
+            self.live.arm()
+            self.say("writes are allowed for five minutes", severity="warning")
+            self._soon()
+
+    def do_replay_pause(self) -> None:
+        self._replay("pause")
+
+    def do_replay_step(self) -> None:
+        self._replay("step")
+
+    def do_replay_faster(self) -> None:
+        self._replay("faster")
+
+    def do_replay_slower(self) -> None:
+        self._replay("slower")
+
+    def _replay(self, what: str) -> None:
+        if self.live is not None:
+            self.live.replay(what)
+            self._soon()
+
+    def do_help(self) -> None:
+        from cachetui.ui.screens.dialog import Help
+
+        self.push_screen(Help([(row, self.why_not(row)) for row in COMMANDS]))
+
+    @work(group="palette", exit_on_error=False)
+    async def do_palette(self) -> None:
+        from cachetui.ui.screens.palette import Palette
+
+        chosen = await self.push_screen_wait(Palette([(row, self.why_not(row)) for row in COMMANDS]))
+        if chosen is not None:
+            await self.action_command(chosen)
+
+    @work(group="filter", exit_on_error=False)
+    async def do_filter(self) -> None:
+        from cachetui.ui.screens.dialog import Prompt
+
+        pane = self.pane
+        if not isinstance(pane, TablePane):
+            self.say("this pane has no list to filter")
+            return
+        before = pane.table.needle
+        prompt = Prompt("filter", initial=before, hint="Enter keeps it, Esc takes it back", live=pane.find)
+        if await self.push_screen_wait(prompt) is None:
+            pane.find(before)
+
+    async def do_quit(self) -> None:
+        self.exit()
+
+    @work(group="act", exclusive=True, exit_on_error=False)
+    async def _act(self, command_id: str) -> None:
+        from cachetui.ui.acting import act
+
+        assert self.live is not None
+        try:
+            await act(self, self.live, command_id)
+        except CacheError as error:
+            self.say(error.line(), severity="error")
+
+    # What the panes ask for
+
+    def on_keys_pane_facts_wanted(self, message: KeysPane.FactsWanted) -> None:
+        if self.live is not None:
+            self.run_worker(self.live.browser.read_facts(message.keys), group="facts", exit_on_error=False)
+
+    def on_keys_pane_value_wanted(self, message: KeysPane.ValueWanted) -> None:
+        if self.live is not None:
+            self.run_worker(self.live.browser.open(message.key), group="value", exclusive=True, exit_on_error=False)
+
+    def on_keys_pane_value_closed(self, message: KeysPane.ValueClosed) -> None:
+        if self.live is not None:
+            self.live.browser.close_value()
+            self._soon()
+
+    async def on_pane_opened(self, message: Pane.Opened) -> None:
+        await self.go("keys")
+        pane = self.pane
+        if isinstance(pane, KeysPane) and isinstance(message.row_id, tuple):
+            if self.live is not None:
+                pane.show(self.live.scene())
+            pane.table.select(message.row_id)
+            pane.command("right")

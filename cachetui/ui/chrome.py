@@ -1,0 +1,117 @@
+"""The lines around the panes: header, verdict, view bar, footer. Pure: a scene in, one line out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cachetui import text
+from cachetui.ui.commands import VIEWS, CommandRow, shown_presses
+from cachetui.ui.line import Line, Span, line
+from cachetui.ui.panes.pane import clock
+from cachetui.ui.scene import Scene
+
+SIGNS = {"ok": "ok", "warn": "! ", "bad": "!!", "unknown": "? "}
+
+
+def header(scene: Scene, width: int) -> Line:
+    """Who we look at, whether it is live, what looking costs."""
+    left: list[Span] = [(" cachetui ", "muted")]
+    if scene.settings.label:
+        left.append((f" {text.printable(scene.settings.label, 20)} ", "label"))
+        left.append((" ", ""))
+    left.append((text.printable(scene.target, 60), "title"))
+    identity = scene.identity
+    if identity is not None:
+        version = f"{identity.kind} {identity.version or ''}".strip()
+        left.append((f"  {version}", ""))
+        if identity.mode != "standalone":
+            left.append((f" {identity.mode}", ""))
+        if identity.role:
+            left.append((f" {identity.role}", "title" if identity.role == "primary" else "warn bold"))
+    stats = scene.evidence.stats
+    if stats is not None and stats.uptime_s is not None:
+        left.append((f"  up {_uptime(stats.uptime_s)}", "muted"))
+    right: list[Span] = []
+    if scene.read_only:
+        right.append(("read-only  ", "warn"))
+    if scene.replay:
+        right.append((f"replay {scene.replay}  ", "accent"))
+    right.append(_live(scene))
+    if scene.cost_per_s is not None:
+        share = "" if scene.cost_percent is None else f" {_share(scene.cost_percent)}"
+        right.append((f"  we: {scene.cost_per_s:.0f} cmd/s{share} ", "muted"))
+    used = sum(text.cells(part) for part, _ in (*left, *right))
+    if used > width:
+        left = _cut(left, width - sum(text.cells(part) for part, _ in right))
+        used = sum(text.cells(part) for part, _ in (*left, *right))
+    return Line((*left, (" " * max(0, width - used), ""), *right))
+
+
+def _live(scene: Scene) -> Span:
+    if scene.frozen:
+        return ("FROZEN", "accent bold")
+    if scene.stale_since is not None:
+        return (f"STALE since {clock(scene.stale_since)}", "bad bold")
+    if scene.evidence.trouble is not None:
+        return ("NO ANSWER", "bad bold")
+    return ("live", "ok") if scene.evidence.stats is not None else ("connecting", "muted")
+
+
+def _uptime(seconds: int) -> str:
+    if seconds < 60:
+        return "<1m"
+    if seconds < 3600:
+        return f"{seconds // 60}m"
+    return f"{seconds // 3600}h" if seconds < 86400 else f"{seconds // 86400}d"
+
+
+def _share(percent: float) -> str:
+    return "<0.1%" if percent < 0.1 else f"{percent:.1f}%"
+
+
+def _cut(spans: Iterable[Span], width: int) -> list[Span]:
+    kept: list[Span] = []
+    for part, style in spans:
+        room = width - sum(text.cells(done) for done, _ in kept)
+        if room <= 0:
+            break
+        kept.append((part if text.cells(part) <= room else text.fit(part, room), style))
+    return kept
+
+
+def verdict(scene: Scene, width: int) -> Line:
+    """The one line that answers: is it up, and what is worst."""
+    level = scene.verdict.level
+    words = text.fit(text.printable(scene.verdict.text), max(0, width - 4))
+    return line((f" {SIGNS.get(level, '? ')} ", f"{level} bold"), (words, "" if level == "ok" else level))
+
+
+def view_bar(current: str, width: int, tabs: str = "") -> Line:
+    """The views by their number presses."""
+    spans: list[Span] = []
+    for row in VIEWS:
+        chosen = row.id == current
+        spans.append((f" {shown_presses(row.press)} ", "accent" if chosen else "muted"))
+        spans.append((row.title, "title" if chosen else "muted"))
+        spans.append((" ", ""))
+    if tabs:
+        spans.append((f"  {tabs}", "muted"))
+    return Line(tuple(_cut(spans, width)))
+
+
+def footer(rows: Iterable[tuple[CommandRow, str]], width: int) -> Line:
+    """The presses that matter here; one that does nothing now is dimmed."""
+    spans: list[Span] = []
+    used = 0
+    for row, why_not in rows:
+        press = shown_presses(row.press).split(" ")[0]
+        need = len(press) + len(row.title) + 3
+        if used + need > width:
+            break
+        used += need
+        off = bool(why_not)
+        spans += [
+            (f" {press} ", "muted" if off else "accent"),
+            (f"{row.title} ", "muted" if off or row.risk == "none" else "warn"),
+        ]
+    return Line(tuple(spans))

@@ -1,0 +1,134 @@
+"""The command table: bindings, footer, palette, help screen, keymap and the README's table are made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Risk = Literal["none", "low", "medium", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """One thing a person can do."""
+
+    id: str
+    press: str
+    """Textual names of presses, comma-separated; the first is shown."""
+    title: str
+    """A word or two for the footer and the palette."""
+    help: str
+    risk: Risk = "none"
+    """Anything but `none` changes the server, and is previewed first."""
+    needs: str = ""
+    """A `source.base.Capability`, or `replay`."""
+    where: tuple[str, ...] = ()
+    """Views in which it works; empty: everywhere."""
+    footer: bool = False
+    """Shown in the footer where there is room."""
+
+
+VIEWS: tuple[CommandRow, ...] = (
+    CommandRow("overview", "1", "Overview", "the verdict and four live panes"),
+    CommandRow("keys", "2", "Keys", "keys by prefix or as a list, and their values"),
+    CommandRow("slow", "3", "Slow", "the slow log (Memcached: live events)"),
+    CommandRow("topology", "4", "Topology", "roles, replicas, lag; cluster, Sentinel or fleet"),
+    CommandRow("clients", "5", "Clients", "who is connected and what they do"),
+    CommandRow("findings", "8", "Findings", "problems with evidence and remedy, worst first"),
+    CommandRow("journal", "9", "Journal", "what was changed with cachetui, by whom"),
+)
+"""Number presses switch views; a view that is not built is not here."""
+
+_LISTS = ("overview", "keys", "slow", "topology", "clients", "findings", "journal")
+
+COMMANDS: tuple[CommandRow, ...] = (
+    *VIEWS,
+    CommandRow("open", "enter", "open", "open the selected row", footer=True),
+    CommandRow("back", "escape", "back", "go back: close the value, the zoom, the filter, the view"),
+    CommandRow("filter", "slash", "filter", "show only rows that contain a text", footer=True),
+    CommandRow("sort", "s", "sort", "sort by the next column", footer=True),
+    CommandRow("reverse", "S", "reverse", "reverse the order"),
+    CommandRow("mark", "space", "mark", "mark or unmark the row", where=("keys",), footer=True),
+    CommandRow("flat", "v", "tree/list", "keys as a tree or as a flat list", where=("keys",), footer=True),
+    CommandRow("group", "b", "group", "group slow commands by their shape", where=("slow",), footer=True),
+    CommandRow("next-pane", "tab", "next pane", "move to the next pane"),
+    CommandRow("previous-pane", "shift+tab", "previous pane", "move to the previous pane"),
+    CommandRow("zoom", "z", "zoom", "give the pane the whole screen", where=("overview",), footer=True),
+    CommandRow("copy", "y", "copy", "copy the selected row's name to the clipboard, over SSH too (OSC 52)"),
+    CommandRow("freeze", "f", "freeze", "freeze the picture; recording goes on", footer=True),
+    CommandRow("refresh", "r", "refresh", "ask now, and ask again for what was denied"),
+    CommandRow("faster", "plus,equals_sign", "faster", "poll more often"),
+    CommandRow("slower", "minus", "slower", "poll less often"),
+    CommandRow(
+        "delete",
+        "d",
+        "delete",
+        "delete the marked keys, the selected one or a whole prefix",
+        "high",
+        "delete",
+        ("keys",),
+        True,
+    ),
+    CommandRow("ttl", "t", "TTL", "set or remove the key's time to live", "medium", "ttl", ("keys",), True),
+    CommandRow("policy", "p", "policy", "change the eviction policy", "high", "policy"),
+    CommandRow("maxmemory", "m", "maxmemory", "change maxmemory", "high", "maxmemory"),
+    CommandRow(
+        "kill", "x", "kill client", "close the selected client's connection", "medium", "kill", ("clients",), True
+    ),
+    CommandRow("arm", "W", "arm writes", "allow writes for five minutes where a profile is read-only"),
+    CommandRow("replay-pause", "P", "pause", "replay: pause or go on", needs="replay"),
+    CommandRow("replay-step", "full_stop", "step", "replay: one step forward", needs="replay"),
+    CommandRow("replay-faster", "greater_than_sign", "speed up", "replay: twice as fast", needs="replay"),
+    CommandRow("replay-slower", "less_than_sign", "slow down", "replay: half as fast", needs="replay"),
+    CommandRow("down", "down,j", "down", "next row"),
+    CommandRow("up", "up,k", "up", "previous row"),
+    CommandRow("left", "left,h", "close", "close the prefix, or go to its parent"),
+    CommandRow("right", "right,l", "open", "open the prefix"),
+    CommandRow("first", "g,home", "first", "first row"),
+    CommandRow("last", "G,end", "last", "last row"),
+    CommandRow("page-down", "ctrl+d,pagedown", "page down", "half a page down"),
+    CommandRow("page-up", "ctrl+u,pageup", "page up", "half a page up"),
+    CommandRow("help", "question_mark", "help", "all presses", footer=True),
+    CommandRow("palette", "colon,ctrl+p", "palette", "find a command by its name", footer=True),
+    CommandRow("quit", "q,ctrl+q", "quit", "leave; nothing keeps running", footer=True),
+)
+"""Every command with its presses; the order is that of the help screen."""
+
+BY_ID = {row.id: row for row in COMMANDS}
+
+_SHOWN = {
+    "slash": "/", "plus": "+", "equals_sign": "=", "minus": "-", "question_mark": "?", "colon": ":", "full_stop": ".",
+    "greater_than_sign": ">", "less_than_sign": "<", "escape": "Esc", "enter": "Enter", "space": "Space", "tab": "Tab",
+    "shift+tab": "Shift+Tab", "pagedown": "PgDn", "pageup": "PgUp", "home": "Home", "end": "End",
+    "down": "Down", "up": "Up", "left": "Left", "right": "Right",
+}  # fmt: skip
+
+
+def shown_presses(presses: str) -> str:
+    """Return presses as a person reads them.
+
+    >>> shown_presses("plus,equals_sign"), shown_presses("ctrl+d,pagedown")
+    ('+ =', 'Ctrl+D PgDn')
+    """
+    return " ".join(_shown(press) for press in presses.split(","))
+
+
+def _shown(press: str) -> str:
+    if press in _SHOWN:
+        return _SHOWN[press]
+    head, plus, tail = press.rpartition("+")
+    return f"{head.title()}+{tail.upper()}" if plus else press
+
+
+def markdown_table() -> str:
+    """Return the README's table of presses."""
+    rows = ["| press | command | what it does | changes the server |", "|---|---|---|---|"]
+    for row in COMMANDS:
+        presses = " ".join(f"`{press}`" for press in shown_presses(row.press).split(" "))
+        risk = "no" if row.risk == "none" else f"yes ({row.risk} risk), after a preview"
+        rows.append(f"| {presses} | {row.title} | {row.help} | {risk} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(markdown_table())

@@ -1,0 +1,189 @@
+"""What is behind the screen: source, feeds, key browser, journal; gathered into scenes."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import cast
+
+from cachetui.actions.apply import Guard
+from cachetui.actions.journal import Journal
+from cachetui.analysis.rules import findings
+from cachetui.analysis.verdict import verdict
+from cachetui.config import Settings, state_dir
+from cachetui.errors import CacheError
+from cachetui.feeds.hub import FeedEvent, Feeds
+from cachetui.model import JournalEntry
+from cachetui.source.base import Capability, Kind, Source
+from cachetui.source.replay import ReplaySource
+from cachetui.ui.browse import Browser
+from cachetui.ui.scene import Scene
+
+ARMED_S = 300.0
+COST_SPAN_S = 15.0
+JOURNAL_SHOWN = 500
+
+
+class Live:
+    """One connected (or connecting) target and all that is known of it."""
+
+    def __init__(self, source: Source, settings: Settings, on_change: Callable[[], None]) -> None:
+        self.source = source
+        self.settings = settings
+        self.on_change = on_change
+        self.feeds = Feeds(source, interval_s=settings.interval_s, on_event=self._on_event)
+        self.browser = Browser(source, settings.separator, on_change)
+        self.journal = Journal(state_dir() / "journal.jsonl")
+        self.interval_s = settings.interval_s
+        self._entries: tuple[JournalEntry, ...] = ()
+        self._armed_until = 0.0
+        self._sent: deque[tuple[float, int, float]] = deque()
+        self._scene: Scene | None = None
+
+    async def run(self) -> None:
+        """Enumerate keys while somebody looks at them; the feeds run by themselves."""
+        await self.browser.run()
+
+    async def close(self) -> None:
+        await self.feeds.close()
+        await self.source.close()
+
+    def _on_event(self, event: FeedEvent) -> None:
+        if event.kind == "stats" and event.snapshot is not None:
+            self._count_cost()
+        self.on_change()
+
+    # What the screen asks for
+
+    def look(self, kinds: Collection[Kind], *, keys: bool) -> None:
+        """Poll these kinds and nothing else; enumerate keys if they are looked at."""
+        self.feeds.want(kinds)
+        if keys:
+            self.browser.wanted.set()
+        else:
+            self.browser.wanted.clear()
+
+    @property
+    def frozen(self) -> bool:
+        return self.feeds.frozen
+
+    def freeze(self, on: bool) -> None:
+        """Keep the present picture until `on` is False again."""
+        self._scene = self.scene() if on else None
+        self.feeds.freeze(on)
+
+    def refresh(self) -> None:
+        """Ask now, and ask again for what was denied."""
+        self.feeds.poke()
+        self.browser.again()
+
+    def set_interval(self, seconds: float) -> None:
+        self.interval_s = seconds
+        self.feeds.set_interval(seconds)
+
+    def read_journal(self) -> None:
+        """Read the journal anew; a broken one is said as an entry-less list, not an error."""
+        try:
+            self._entries = tuple(self.journal.read(JOURNAL_SHOWN))
+        except CacheError:
+            self._entries = ()
+
+    # What is allowed
+
+    def arm(self) -> None:
+        self._armed_until = time.monotonic() + ARMED_S
+
+    @property
+    def read_only(self) -> str:
+        """Why nothing may be changed now; empty when it may."""
+        if not self.settings.read_only or (self.settings.armable and time.monotonic() < self._armed_until):
+            return ""
+        return f"read-only ({self.settings.read_only_reason or 'asked for'})"
+
+    def guard(self) -> Guard:
+        """The rule that `actions.apply` enforces at this moment."""
+        return Guard(bool(self.read_only), self.read_only)
+
+    def why_not(self, capability: str) -> str:
+        return self.source.why_not(cast("Capability", capability)) or ""
+
+    # Replays
+
+    @property
+    def replaying(self) -> bool:
+        return isinstance(self.source, ReplaySource)
+
+    def replay(self, what: str) -> None:
+        """Pause or go on, step, or change the speed of a replay."""
+        source = self.source
+        if not isinstance(source, ReplaySource):
+            return
+        if what == "pause":
+            if source.paused:
+                source.resume()
+            else:
+                source.pause()
+        elif what == "step":
+            source.step()
+        else:
+            source.set_speed(source.speed * (2 if what == "faster" else 0.5))
+
+    def _replay_words(self) -> str:
+        source = self.source
+        if not isinstance(source, ReplaySource):
+            return ""
+        state = "paused" if source.paused else f"{source.speed:g}x"
+        return f"{state} {Path(source.path).name}"
+
+    # Gathering
+
+    def scene(self) -> Scene:
+        """Return the present scene; while frozen, the frozen one."""
+        if self.frozen and self._scene is not None:
+            return self._scene
+        evidence = self.feeds.evidence()
+        found = findings(evidence)
+        per_s, percent = self._cost()
+        return Scene(
+            now=self.source.now(),
+            target=self.source.name,
+            identity=self.source.identity,
+            settings=self.settings,
+            evidence=evidence,
+            findings=found,
+            verdict=verdict(evidence, found),
+            history=self.feeds.history,
+            states={kind: self.feeds.state(kind) for kind in ("stats", "slowlog", "clients", "topology")},
+            denied=dict(self.source.denied),
+            why_not=self.source.why_not,
+            browse=self.browser.state,
+            journal=self._entries,
+            frozen=self.frozen,
+            cost_per_s=per_s,
+            cost_percent=percent,
+            read_only=self.read_only,
+            replay=self._replay_words(),
+        )
+
+    def _count_cost(self) -> None:
+        stats = self.feeds.latest.get("stats")
+        usec = {}
+        if stats is not None and hasattr(stats, "commands"):
+            usec = {c.name.split("|")[0]: c.usec / c.calls for c in stats.commands if c.calls}
+        spent = sum(number * usec.get(name.split(" ")[0], 0.0) for name, number in self.source.sent.items())
+        self._sent.append((time.monotonic(), sum(self.source.sent.values()), spent))
+        while len(self._sent) > 2 and self._sent[-1][0] - self._sent[0][0] > COST_SPAN_S:
+            self._sent.popleft()
+
+    def _cost(self) -> tuple[float | None, float | None]:
+        """Return our commands a second and our share of the server's time in percent, lately."""
+        if len(self._sent) < 2 or self.replaying:
+            return None, None
+        (then, commands, spent), (now, more_commands, more_spent) = self._sent[0], self._sent[-1]
+        span = now - then
+        if span <= 0:
+            return None, None
+        percent = max(0.0, (more_spent - spent) / 1e4 / span) if more_spent else None
+        return (more_commands - commands) / span, percent

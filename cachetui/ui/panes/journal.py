@@ -1,0 +1,43 @@
+"""The journal pane: what was changed with cachetui."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cachetui import text
+from cachetui.ui.line import Line, line
+from cachetui.ui.panes.pane import TablePane, clock
+from cachetui.ui.scene import Scene
+from cachetui.ui.table import Column, Row, Table
+
+_STYLES = {"done": "ok", "failed": "bad", "stopped": "warn", "refused": "muted", "started": "warn"}
+
+
+class JournalPane(TablePane):
+    """Newest first, from this user's journal on this machine."""
+
+    heading = "Journal"
+    empty = "nothing was changed with cachetui yet"
+    detail_rows = 9
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.table = Table((Column("at", 11), Column("outcome", 8), Column("done", 7, "right"), Column("what"),
+                            Column("target", 30, wide_only=100), Column("who", 20, wide_only=120)))  # fmt: skip
+
+    def rows(self, scene: Scene) -> Sequence[Row]:
+        return [
+            Row(e.receipt, ((clock(e.at), "muted"), (e.outcome, _STYLES.get(e.outcome, "")), (text.count(e.done), ""),
+                (e.title, ""), (e.target, "muted"), (e.user, "muted")), (e.at, e.outcome, e.done, e.title, e.target, e.user))
+            for e in scene.journal
+        ]  # fmt: skip
+
+    def detail(self, scene: Scene, width: int) -> list[Line]:
+        row = self.table.current
+        entry = next((e for e in scene.journal if row is not None and e.receipt == row.row_id), None)
+        if entry is None:
+            return []
+        counts = f"done {entry.done}  failed {entry.failed}  left {entry.left}"
+        lines = [line((entry.receipt + "  ", "muted"), counts, ("  " + entry.error, "bad"))]
+        lines += [line(("undo  ", "muted"), text.fit(entry.undo or text.UNKNOWN, width - 6).rstrip())]
+        return lines + [line(("ran   ", "muted"), text.fit(command, width - 6).rstrip()) for command in entry.commands]

@@ -1,0 +1,177 @@
+"""The stats pane: the figures of an incident, each with its recent past."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from cachetui import text
+from cachetui.model import Stats
+from cachetui.source.base import Kind
+from cachetui.ui.line import Line, Span, line, trend
+from cachetui.ui.panes.pane import Pane, clock
+from cachetui.ui.scene import Scene
+
+TREND_S = 300
+"""A trend looks back five minutes; a bar moves only when its bucket is full."""
+
+
+class StatsPane(Pane):
+    """Hit rate, load, memory, evictions, clients, network, latency, persistence."""
+
+    heading = "Stats"
+    kinds: ClassVar[tuple[Kind, ...]] = ("stats",)
+
+    def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
+        stats = scene.evidence.stats
+        if stats is None:
+            return _waiting(scene, width)
+        bars = max(0, min(30, width - 50))
+        rows = _memcached_rows(scene, stats) if stats.server.kind == "memcached" else _redis_rows(scene, stats)
+        drawn = [self._row(scene, row, bars) for row in (*_common_rows(scene, stats), *rows)]
+        if stats.denied:
+            names = ", ".join(stats.denied)
+            drawn.append(
+                line((text.fit(f"not permitted here: {names}; what it would tell is shown as -", width), "warn"))
+            )
+        return drawn[:height]
+
+    def _row(self, scene: Scene, row: tuple[str, Span, str, str], bars: int) -> Line:
+        name, (figure, style), metric, more = row
+        spans: list[Span] = [(text.fit(name, 11), "muted"), (text.fit(figure, 9, "right"), style), ("  ", "")]
+        if bars >= 8:
+            shape = ""
+            if metric:
+                top = 100.0 if metric == "hit_rate" else None
+                values = scene.history.series(metric, TREND_S, bars)
+                shape = trend(values, ascii_only=scene.settings.ascii, top=top)
+            spans.append((text.fit(shape, bars), "accent"))
+            spans.append(("  ", ""))
+        spans.append((more, "muted"))
+        return Line(tuple(spans))
+
+
+def _waiting(scene: Scene, width: int) -> list[Line]:
+    trouble = scene.evidence.trouble
+    if trouble is None:
+        return [line(("waiting for the first answer", "muted"))]
+    return [line((text.fit(trouble.message, width), "bad")), line((text.fit(trouble.hint, width), "muted"))]
+
+
+def _rate(scene: Scene, counter: str) -> str:
+    return text.rate(scene.history.rate(counter))
+
+
+def _common_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]:
+    hit_rate = scene.history.hit_rate()
+    return [
+        ("hit rate", (text.percent(hit_rate), ""), "hit_rate",
+         f"hits {_rate(scene, 'hits_total')}  misses {_rate(scene, 'misses_total')}"),
+        ("commands", (_rate(scene, "commands_total"), ""), "commands_total",
+         f"errors {_rate(scene, 'error_replies_total')}" if stats.error_replies_total is not None else ""),
+        ("memory", (text.size(stats.used_bytes), _memory_style(stats)), "used_bytes", _memory_words(stats)),
+        ("evicted", (_rate(scene, "evicted_total"), "warn" if (scene.history.rate("evicted_total") or 0) > 0 else ""),
+         "evicted_total", f"expired {_rate(scene, 'expired_total')}"),
+        ("clients", (text.count(stats.clients), ""), "clients", _client_words(stats)),
+        ("keys", (text.count(stats.keys), ""), "keys", _key_words(stats)),
+        ("net out", (f"{text.size(scene.history.rate('net_out_bytes_total'))}/s", ""), "net_out_bytes_total",
+         f"in {text.size(scene.history.rate('net_in_bytes_total'))}/s"),
+        ("round trip", (text.duration(None if stats.latency_us is None else round(stats.latency_us, -2) / 1e6), ""),
+         "latency_us", "as measured from here"),
+        ("cpu", (text.percent(_percent(scene.history.rate("cpu_s_total")), 0), ""), "cpu_s_total", "of one core"),
+    ]  # fmt: skip
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _memory_style(stats: Stats) -> str:
+    if not stats.maxmemory_bytes or stats.used_bytes is None:
+        return ""
+    share = stats.used_bytes / stats.maxmemory_bytes
+    if share < 0.9:
+        return ""
+    return "bad" if stats.policy == "noeviction" else "warn"
+
+
+def _memory_words(stats: Stats) -> str:
+    if stats.maxmemory_bytes is None:
+        words = "limit unknown"
+    elif stats.maxmemory_bytes == 0:
+        words = "no limit"
+    else:
+        share = None if stats.used_bytes is None else 100 * stats.used_bytes / stats.maxmemory_bytes
+        words = f"{text.percent(share)} of {text.size(stats.maxmemory_bytes)}"
+    return f"{words}  {stats.policy}" if stats.policy else words
+
+
+def _client_words(stats: Stats) -> str:
+    words = f"of {stats.max_clients}" if stats.max_clients is not None else ""
+    if stats.blocked_clients is not None:
+        words += f"  {stats.blocked_clients} blocked"
+    if stats.rejected_connections_total:
+        words += f"  {text.count(stats.rejected_connections_total)} rejected"
+    return words.strip()
+
+
+def _key_words(stats: Stats) -> str:
+    expires = sum(db.expires for db in stats.databases)
+    keys = sum(db.keys for db in stats.databases)
+    if not keys:
+        return ""
+    return f"{100 * expires / keys:.0f}% with a TTL" + (
+        f", {len(stats.databases)} databases" if len(stats.databases) > 1 else ""
+    )
+
+
+def _redis_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]:
+    ratio = "-" if stats.fragmentation_ratio is None else f"{stats.fragmentation_ratio:.2f}"
+    rows: list[tuple[str, Span, str, str]] = [
+        (
+            "rss",
+            (text.size(stats.rss_bytes), ""),
+            "rss_bytes",
+            f"fragmentation {ratio}  peak {text.size(stats.peak_bytes)}",
+        ),
+        ("saved", _save_figure(stats), "", _save_words(stats)),
+    ]
+    if stats.loading:
+        eta = f", {text.duration(stats.loading_eta_s)} left" if stats.loading_eta_s is not None else ""
+        rows.insert(
+            0, ("LOADING", (text.percent(stats.loading_percent), "warn"), "", f"reading its data from disk{eta}")
+        )
+    if stats.server.role == "replica":
+        up = {True: ("up", "ok"), False: ("DOWN", "bad"), None: ("-", "")}[stats.link_up]
+        lag = f"last word from the primary {text.duration(stats.replication_lag_s)} ago"
+        rows.append(("link", up, "", lag if stats.link_up else f"down for {text.duration(stats.link_down_s)}"))
+    elif stats.replicas is not None:
+        behind = f"the last one {text.size(stats.worst_lag_bytes)} behind" if stats.replicas else ""
+        rows.append(("replicas", (str(stats.replicas), ""), "", behind))
+    return rows
+
+
+def _save_figure(stats: Stats) -> Span:
+    if stats.save_ok is False or stats.aof_write_ok is False:
+        return ("FAILED", "bad")
+    return (clock(stats.last_save_at), "") if stats.last_save_at else ("-", "")
+
+
+def _save_words(stats: Stats) -> str:
+    words = []
+    if stats.changes_since_save is not None:
+        words.append(f"{text.count(stats.changes_since_save)} changes since")
+    if stats.aof_enabled is not None:
+        words.append("AOF on" if stats.aof_enabled else "AOF off")
+    if stats.fork_us:
+        words.append(f"fork {text.duration(stats.fork_us / 1e6)}")
+    return "  ".join(words)
+
+
+def _memcached_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]:
+    return [
+        ("unfetched", (_rate(scene, "evicted_unfetched_total"), ""), "", "evicted before anybody read them"),
+        ("reclaimed", (_rate(scene, "reclaimed_total"), ""), "", "slots of expired items used again"),
+        ("gets", (_rate(scene, "gets_total"), ""), "", f"sets {_rate(scene, 'sets_total')}"),
+        ("threads", (text.count(stats.threads), ""), "",
+         f"listen disabled {text.count(stats.listen_disabled_total)}  yields {text.count(stats.conn_yields_total)}"),
+    ]  # fmt: skip

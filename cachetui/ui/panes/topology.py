@@ -1,0 +1,97 @@
+"""The topology pane: who is who, how far behind, and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from cachetui import text
+from cachetui.source.base import Kind
+from cachetui.ui.line import Line, line
+from cachetui.ui.panes.pane import TablePane
+from cachetui.ui.scene import Scene
+from cachetui.ui.table import Column, Row, Table
+
+_REDIS = (
+    Column("address", 22), Column("role", 8), Column("state", 12), Column("lag", 9, "right"), Column("slots", 0, wide_only=90),
+    Column("note", 0, wide_only=50),
+)  # fmt: skip
+_FLEET = (
+    Column("address", 22), Column("state", 7), Column("items", 7, "right"), Column("used", 8, "right"), Column("of", 8, "right"),
+    Column("hit rate", 8, "right"), Column("clients", 7, "right"), Column("note", 0, wide_only=90),
+)  # fmt: skip
+_GOOD_STATES = ("online", "connected", "up", "myself", "ok")
+
+
+class TopologyPane(TablePane):
+    """One server with its replicas or primary; a cluster node's or a Sentinel's view; a Memcached fleet."""
+
+    heading = "Topology"
+    kinds: ClassVar[tuple[Kind, ...]] = ("topology",)
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.table = Table(_REDIS)
+
+    def notes(self, scene: Scene) -> list[Line]:
+        topology, width = scene.evidence.topology, self.content_size.width
+        if topology is None:
+            return []
+        lines = [line((text.fit(topology.summary, width), "title"))]
+        lines += [line((text.fit("! " + problem, width), "bad")) for problem in topology.problems[:4]]
+        return lines
+
+    def empty_words(self, scene: Scene) -> str:
+        state = scene.states.get("topology")
+        if state is not None and state.trouble is not None:
+            return f"{state.trouble.message}. {state.trouble.hint}"
+        return "waiting"
+
+    def rows(self, scene: Scene) -> Sequence[Row]:
+        topology = scene.evidence.topology
+        if topology is None:
+            return []
+        fleet = topology.server.kind == "memcached"
+        self.table.columns = _FLEET if fleet else _REDIS
+        rows = []
+        for node in topology.nodes:
+            good = node.state.split(",")[0] in _GOOD_STATES
+            state = (node.state if good else f"! {node.state}", "ok" if good else "bad")
+            address = (node.address + (" (this)" if node.myself else ""), "")
+            if fleet:
+                lookups = (
+                    None
+                    if node.hits_total is None or node.misses_total is None
+                    else node.hits_total + node.misses_total
+                )
+                hit_rate = 100 * (node.hits_total or 0) / lookups if lookups else None
+                cells = (address, state, (text.count(node.keys), ""), (text.size(node.used_bytes), ""), (text.size(node.limit_bytes), ""),
+                         (text.percent(hit_rate), ""), (text.count(node.clients), ""), (node.note, "muted"))  # fmt: skip
+                order: tuple[object, ...] = (
+                    node.address,
+                    node.state,
+                    node.keys,
+                    node.used_bytes,
+                    node.limit_bytes,
+                    hit_rate,
+                    node.clients,
+                )
+            else:
+                lag = text.size(node.lag_bytes) if node.lag_bytes is not None else text.duration(node.lag_s)
+                cells = (address, (node.role, ""), state, (lag, "warn" if (node.lag_bytes or 0) > 1024**2 else ""),
+                         (node.slots, ""), (node.note, "muted"))  # fmt: skip
+                order = (node.address, node.role, node.state, node.lag_bytes, node.slots)
+            rows.append(Row(node.node_id or node.address, cells, order))
+        return rows
+
+    def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
+        topology = scene.evidence.topology
+        facts = topology.facts if topology is not None else ()
+        below = min(len(facts) + 1, height // 2) if facts else 0
+        drawn = super().draw(scene, width, height - below)
+        head = min(len(drawn), len(self.notes(scene)) + 1 + max(1, len(self.table.rows)))
+        del drawn[head:]
+        if below:
+            drawn.append(line())
+            drawn += [line((text.fit(name, 26), "muted"), value) for name, value in facts[: below - 1]]
+        return drawn

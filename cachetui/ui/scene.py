@@ -1,0 +1,51 @@
+"""All that the panes may look at, gathered once per event. Panes draw it; they ask no server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cachetui.analysis.verdict import Verdict
+from cachetui.config import Settings
+from cachetui.errors import CacheError
+from cachetui.feeds.history import History
+from cachetui.feeds.hub import FeedState
+from cachetui.model import Evidence, Finding, Identity, JournalEntry
+from cachetui.source.base import Capability, Kind
+from cachetui.ui.browse import Browse
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One moment of the dashboard."""
+
+    now: float
+    """The source's clock: a recording's own time while replaying."""
+    target: str
+    identity: Identity | None
+    settings: Settings
+    evidence: Evidence
+    findings: tuple[Finding, ...]
+    verdict: Verdict
+    history: History
+    states: Mapping[Kind, FeedState]
+    denied: Mapping[str, CacheError]
+    why_not: Callable[[Capability], str | None]
+    browse: Browse
+    journal: tuple[JournalEntry, ...]
+    frozen: bool
+    cost_per_s: float | None
+    """Commands a second that we send."""
+    cost_percent: float | None
+    """Our share of the server's time, by its own measure of these commands."""
+    read_only: str
+    """Why nothing may be changed; empty when it may."""
+    replay: str
+    """Where a replay is ("paused 0:12 of 1:00, 2x"); empty when live."""
+
+    @property
+    def stale_since(self) -> float | None:
+        """When the last good figures were taken, if they are stale; None while live."""
+        if self.evidence.trouble is None or self.evidence.stats is None:
+            return None
+        return self.evidence.stats.taken_at

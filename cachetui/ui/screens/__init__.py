@@ -1,0 +1,1 @@
+"""The screens above the dashboard: help, prompts, choices and the preview of a plan."""

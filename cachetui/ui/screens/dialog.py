@@ -1,0 +1,117 @@
+"""Small modal screens: a line of text, a choice, the help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from cachetui.ui.commands import CommandRow, shown_presses
+
+
+class Prompt(ModalScreen[str | None]):
+    """Asks for one line. Returns None after Esc. `check` returns a sentence when the text won't do."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "cancel")]
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        initial: str = "",
+        hint: str = "",
+        check: Callable[[str], str | None] | None = None,
+        live: Callable[[str], None] | None = None,
+    ) -> None:
+        super().__init__(classes="bottom" if live else "")
+        self._title, self._initial, self._hint = title, initial, hint
+        self._check, self._live = check, live
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(Content(self._title), classes="dialog-title")
+            yield Input(self._initial, select_on_focus=False)
+            yield Static(Content(self._hint), classes="dialog-hint")
+
+    def on_mount(self) -> None:
+        self.query_one(Input).cursor_blink = False
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if self._live is not None:
+            self._live(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        problem = self._check(event.value) if self._check is not None else None
+        if problem is None:
+            self.dismiss(event.value)
+        else:
+            self.query_one(".dialog-hint", Static).update(Content(problem))
+
+
+class Choice(ModalScreen[str | None]):
+    """Asks to choose one of several words. Returns None after Esc."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss(None)", "cancel"),
+        Binding("j", "app.simulate_key('down')", show=False),
+        Binding("k", "app.simulate_key('up')", show=False),
+    ]
+
+    def __init__(self, title: str, options: Sequence[tuple[str, str]], *, current: str = "") -> None:
+        super().__init__()
+        self._title, self._options, self._current = title, options, current
+
+    def compose(self) -> ComposeResult:
+        width = max((len(name) for name, _ in self._options), default=0)
+        with Vertical(classes="dialog"):
+            yield Static(Content(self._title), classes="dialog-title")
+            rows = [
+                Option(Content(f"{name:<{width}}  {'(now) ' if name == self._current else ''}{words}"), id=str(at))
+                for at, (name, words) in enumerate(self._options)
+            ]
+            yield OptionList(*rows)
+            yield Static(Content("Enter shows the plan, Esc leaves"), classes="dialog-hint")
+
+    def on_mount(self) -> None:
+        names = [name for name, _ in self._options]
+        self.query_one(OptionList).highlighted = names.index(self._current) if self._current in names else 0
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._options[event.option_index][0])
+
+
+class Help(ModalScreen[None]):
+    """All presses, from the command table, and why some do nothing here."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,enter", "dismiss(None)", "close"),
+        Binding("j", "scroll_help(1)", show=False),
+        Binding("k", "scroll_help(-1)", show=False),
+    ]
+
+    def __init__(self, rows: Sequence[tuple[CommandRow, str]]) -> None:
+        super().__init__()
+        self._rows = rows
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(classes="dialog help"):
+            yield Static(Content("Presses (Esc closes)"), classes="dialog-title")
+            lines = []
+            for row, why_not in self._rows:
+                risk = "" if row.risk == "none" else f"  [changes the server: {row.risk} risk, previewed]"
+                off = f"  (not now: {why_not})" if why_not else ""
+                lines.append(f"{shown_presses(row.press):<14} {row.title:<14} {row.help}{risk}{off}")
+            yield Static(Content("\n".join(lines)))
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).focus()
+
+    def action_scroll_help(self, by: int) -> None:
+        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)

@@ -1,0 +1,123 @@
+"""The views that the number presses switch between, each mounted when it is first wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Container
+
+from cachetui.source.base import Kind
+from cachetui.ui.panes.clients import ClientsPane
+from cachetui.ui.panes.findings import FindingsPane
+from cachetui.ui.panes.journal import JournalPane
+from cachetui.ui.panes.keys import KeysPane
+from cachetui.ui.panes.pane import Pane
+from cachetui.ui.panes.slow import SlowPane
+from cachetui.ui.panes.stats import StatsPane
+from cachetui.ui.panes.topology import TopologyPane
+from cachetui.ui.scene import Scene
+
+GRID_COLUMNS, GRID_ROWS = 120, 32
+"""The four panes stand side by side from this size of the body up (a screen of 120 by 36)."""
+
+
+class View(Container):
+    """One or more panes that are shown together."""
+
+    def __init__(self, view_id: str, make: Callable[[], list[Pane]]) -> None:
+        super().__init__(id=f"{view_id}-view", classes="view")
+        self.view_id = view_id
+        self.panes = make()
+        self.front = self.panes[0]
+
+    def compose(self) -> ComposeResult:
+        yield from self.panes
+
+    @property
+    def shown(self) -> list[Pane]:
+        """The panes that can be seen."""
+        return self.panes
+
+    def kinds(self) -> set[Kind]:
+        """What must be polled for the panes that can be seen."""
+        return {kind for pane in self.shown for kind in pane.kinds}
+
+    def show(self, scene: Scene) -> None:
+        for pane in self.shown:
+            pane.show(scene)
+
+    def bring(self, pane: Pane) -> None:
+        """Make `pane` the one that answers presses."""
+        self.front = pane
+        pane.focus()
+
+    def step(self, by: int) -> None:
+        """Go to the next or previous pane."""
+        self.bring(self.panes[(self.panes.index(self.front) + by) % len(self.panes)])
+
+    def tabs(self) -> str:
+        """Words for the view bar on panes that are hidden behind the front one."""
+        return ""
+
+
+class Overview(View):
+    """Four live panes: a grid where there is room, else one at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "overview",
+            lambda: [
+                StatsPane(id="overview-stats"),
+                KeysPane(id="overview-keys", compact=True),
+                SlowPane(id="overview-slow"),
+                TopologyPane(id="overview-topology"),
+            ],
+        )
+        self.zoomed = False
+
+    @property
+    def single(self) -> bool:
+        return self.has_class("single")
+
+    @property
+    def shown(self) -> list[Pane]:
+        return [self.front] if self.single else self.panes
+
+    def on_mount(self) -> None:
+        self._arrange()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._arrange()
+
+    def zoom(self) -> None:
+        """Give the front pane the whole view, or put it back."""
+        self.zoomed = not self.zoomed
+        self._arrange()
+
+    def bring(self, pane: Pane) -> None:
+        super().bring(pane)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        width, height = self.size
+        self.set_class(self.zoomed or width < GRID_COLUMNS or height < GRID_ROWS, "single")
+        for pane in self.panes:
+            pane.set_class(pane is self.front, "front")
+
+    def tabs(self) -> str:
+        if not self.single:
+            return ""
+        return "Tab: " + " ".join(f"[{pane.heading}]" if pane is self.front else pane.heading for pane in self.panes)
+
+
+MAKERS: dict[str, Callable[[], View]] = {
+    "overview": Overview,
+    "keys": lambda: View("keys", lambda: [KeysPane(id="keys-pane")]),
+    "slow": lambda: View("slow", lambda: [SlowPane(id="slow-pane")]),
+    "topology": lambda: View("topology", lambda: [TopologyPane(id="topology-pane")]),
+    "clients": lambda: View("clients", lambda: [ClientsPane(id="clients-pane")]),
+    "findings": lambda: View("findings", lambda: [FindingsPane(id="findings-pane")]),
+    "journal": lambda: View("journal", lambda: [JournalPane(id="journal-pane")]),
+}
