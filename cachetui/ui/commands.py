@@ -97,11 +97,29 @@ COMMANDS: tuple[CommandRow, ...] = (
 BY_ID = {row.id: row for row in COMMANDS}
 
 _SHOWN = {
-    "slash": "/", "plus": "+", "equals_sign": "=", "minus": "-", "question_mark": "?", "colon": ":", "full_stop": ".",
-    "greater_than_sign": ">", "less_than_sign": "<", "escape": "Esc", "enter": "Enter", "space": "Space", "tab": "Tab",
-    "shift+tab": "Shift+Tab", "pagedown": "PgDn", "pageup": "PgUp", "home": "Home", "end": "End",
-    "down": "Down", "up": "Up", "left": "Left", "right": "Right",
-}  # fmt: skip
+    "slash": "/",
+    "plus": "+",
+    "equals_sign": "=",
+    "minus": "-",
+    "question_mark": "?",
+    "colon": ":",
+    "full_stop": ".",
+    "greater_than_sign": ">",
+    "less_than_sign": "<",
+    "escape": "Esc",
+    "enter": "Enter",
+    "space": "Space",
+    "tab": "Tab",
+    "shift+tab": "Shift+Tab",
+    "pagedown": "PgDn",
+    "pageup": "PgUp",
+    "home": "Home",
+    "end": "End",
+    "down": "Down",
+    "up": "Up",
+    "left": "Left",
+    "right": "Right",
+}
 
 
 def shown_presses(presses: str) -> str:

@@ -14,10 +14,18 @@ from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
 
 _COLUMNS = (
-    Column("address", 21), Column("name", 0), Column("age", 7, "right"), Column("idle", 7, "right"), Column("memory", 8, "right"),
-    Column("output", 8, "right", wide_only=90), Column("db", 3, "right", wide_only=90), Column("command", 16), Column("flags", 6, wide_only=110),
-    Column("user", 12, wide_only=110), Column("library", 20, wide_only=140),
-)  # fmt: skip
+    Column("address", 21),
+    Column("name", 0),
+    Column("age", 7, "right"),
+    Column("idle", 7, "right"),
+    Column("memory", 8, "right"),
+    Column("output", 8, "right", wide_only=90),
+    Column("db", 3, "right", wide_only=90),
+    Column("command", 16),
+    Column("flags", 6, wide_only=110),
+    Column("user", 12, wide_only=110),
+    Column("library", 20, wide_only=140),
+)
 
 
 class ClientsPane(TablePane):
@@ -57,10 +65,13 @@ class ClientsPane(TablePane):
         if client is None:
             return []
         figures = [
-            ("in", text.size(client.net_in_bytes_total)), ("out", text.size(client.net_out_bytes_total)),
-            ("commands", text.count(client.commands_total)), ("query buffer", text.size(client.query_bytes)),
-            ("output buffer", text.size(client.output_bytes)), ("subscriptions", text.count(client.subscriptions)),
-        ]  # fmt: skip
+            ("in", text.size(client.net_in_bytes_total)),
+            ("out", text.size(client.net_out_bytes_total)),
+            ("commands", text.count(client.commands_total)),
+            ("query buffer", text.size(client.query_bytes)),
+            ("output buffer", text.size(client.output_bytes)),
+            ("subscriptions", text.count(client.subscriptions)),
+        ]
         return [
             line(
                 ("client ", "muted"),
@@ -79,10 +90,29 @@ def _row(client: ClientInfo) -> Row:
     name = client.name + ("  (cachetui)" if client.ours and client.name != "cachetui" else "")
     dim = "muted" if client.ours else ""
     cells = (
-        (client.address, dim), (name, dim), (text.duration(client.age_s), dim), (text.duration(client.idle_s), dim),
-        (text.size(client.memory_bytes), dim), (text.size(client.output_bytes), dim), (text.UNKNOWN if client.db is None else str(client.db), dim),
-        (client.command, dim), (client.flags, dim), (client.user, dim), (client.library, dim),
-    )  # fmt: skip
-    order = (client.address, client.name, client.age_s, client.idle_s, client.memory_bytes, client.output_bytes, client.db,
-             client.command, client.flags, client.user, client.library)  # fmt: skip
+        (client.address, dim),
+        (name, dim),
+        (text.duration(client.age_s), dim),
+        (text.duration(client.idle_s), dim),
+        (text.size(client.memory_bytes), dim),
+        (text.size(client.output_bytes), dim),
+        (text.UNKNOWN if client.db is None else str(client.db), dim),
+        (client.command, dim),
+        (client.flags, dim),
+        (client.user, dim),
+        (client.library, dim),
+    )
+    order = (
+        client.address,
+        client.name,
+        client.age_s,
+        client.idle_s,
+        client.memory_bytes,
+        client.output_bytes,
+        client.db,
+        client.command,
+        client.flags,
+        client.user,
+        client.library,
+    )
     return Row(_row_id(client), cells, order)  # type: ignore[arg-type]

@@ -22,15 +22,33 @@ class JournalPane(TablePane):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self.table = Table((Column("at", 11), Column("outcome", 8), Column("done", 7, "right"), Column("what"),
-                            Column("target", 30, wide_only=100), Column("who", 20, wide_only=120)))  # fmt: skip
+        self.table = Table(
+            (
+                Column("at", 11),
+                Column("outcome", 8),
+                Column("done", 7, "right"),
+                Column("what"),
+                Column("target", 30, wide_only=100),
+                Column("who", 20, wide_only=120),
+            )
+        )
 
     def rows(self, scene: Scene) -> Sequence[Row]:
         return [
-            Row(e.receipt, ((clock(e.at), "muted"), (e.outcome, _STYLES.get(e.outcome, "")), (text.count(e.done), ""),
-                (e.title, ""), (e.target, "muted"), (e.user, "muted")), (e.at, e.outcome, e.done, e.title, e.target, e.user))
+            Row(
+                e.receipt,
+                (
+                    (clock(e.at), "muted"),
+                    (e.outcome, _STYLES.get(e.outcome, "")),
+                    (text.count(e.done), ""),
+                    (e.title, ""),
+                    (e.target, "muted"),
+                    (e.user, "muted"),
+                ),
+                (e.at, e.outcome, e.done, e.title, e.target, e.user),
+            )
             for e in scene.journal
-        ]  # fmt: skip
+        ]
 
     def detail(self, scene: Scene, width: int) -> list[Line]:
         row = self.table.current

@@ -15,8 +15,12 @@ from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
 
 _ENTRIES = (
-    Column("at", 11), Column("took", 8, "right"), Column("command"), Column("client", 21, wide_only=90), Column("name", 12, wide_only=110),
-)  # fmt: skip
+    Column("at", 11),
+    Column("took", 8, "right"),
+    Column("command"),
+    Column("client", 21, wide_only=90),
+    Column("name", 12, wide_only=110),
+)
 _EVENTS = (Column("at", 11), Column("event", 10), Column("key"), Column("client", 21, wide_only=90))
 _GROUPS = (
     Column("times", 6, "right"),
@@ -74,10 +78,19 @@ class SlowPane(TablePane):
         if self.grouped:
             self.table.columns = _GROUPS
             return [
-                Row(("shape", g.shape), ((text.count(g.count), ""), (text.duration(g.total_us / 1e6), ""), (text.duration(g.max_us / 1e6), ""),
-                    (g.shape, ""), (clock(g.last_at), "muted")), (g.count, g.total_us, g.max_us, g.shape, g.last_at))
+                Row(
+                    ("shape", g.shape),
+                    (
+                        (text.count(g.count), ""),
+                        (text.duration(g.total_us / 1e6), ""),
+                        (text.duration(g.max_us / 1e6), ""),
+                        (g.shape, ""),
+                        (clock(g.last_at), "muted"),
+                    ),
+                    (g.count, g.total_us, g.max_us, g.shape, g.last_at),
+                )
                 for g in group(log.entries)
-            ]  # fmt: skip
+            ]
         events = any(entry.event for entry in log.entries)
         self.table.columns = _EVENTS if events else _ENTRIES
         return [_event_row(entry) if events else _entry_row(entry) for entry in log.entries]

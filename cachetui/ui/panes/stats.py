@@ -64,21 +64,41 @@ def _rate(scene: Scene, counter: str) -> str:
 def _common_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]:
     hit_rate = scene.history.hit_rate()
     return [
-        ("hit rate", (text.percent(hit_rate), ""), "hit_rate",
-         f"hits {_rate(scene, 'hits_total')}  misses {_rate(scene, 'misses_total')}"),
-        ("commands", (_rate(scene, "commands_total"), ""), "commands_total",
-         f"errors {_rate(scene, 'error_replies_total')}" if stats.error_replies_total is not None else ""),
+        (
+            "hit rate",
+            (text.percent(hit_rate), ""),
+            "hit_rate",
+            f"hits {_rate(scene, 'hits_total')}  misses {_rate(scene, 'misses_total')}",
+        ),
+        (
+            "commands",
+            (_rate(scene, "commands_total"), ""),
+            "commands_total",
+            f"errors {_rate(scene, 'error_replies_total')}" if stats.error_replies_total is not None else "",
+        ),
         ("memory", (text.size(stats.used_bytes), _memory_style(stats)), "used_bytes", _memory_words(stats)),
-        ("evicted", (_rate(scene, "evicted_total"), "warn" if (scene.history.rate("evicted_total") or 0) > 0 else ""),
-         "evicted_total", f"expired {_rate(scene, 'expired_total')}"),
+        (
+            "evicted",
+            (_rate(scene, "evicted_total"), "warn" if (scene.history.rate("evicted_total") or 0) > 0 else ""),
+            "evicted_total",
+            f"expired {_rate(scene, 'expired_total')}",
+        ),
         ("clients", (text.count(stats.clients), ""), "clients", _client_words(stats)),
         ("keys", (text.count(stats.keys), ""), "keys", _key_words(stats)),
-        ("net out", (f"{text.size(scene.history.rate('net_out_bytes_total'))}/s", ""), "net_out_bytes_total",
-         f"in {text.size(scene.history.rate('net_in_bytes_total'))}/s"),
-        ("round trip", (text.duration(None if stats.latency_us is None else round(stats.latency_us, -2) / 1e6), ""),
-         "latency_us", "as measured from here"),
+        (
+            "net out",
+            (f"{text.size(scene.history.rate('net_out_bytes_total'))}/s", ""),
+            "net_out_bytes_total",
+            f"in {text.size(scene.history.rate('net_in_bytes_total'))}/s",
+        ),
+        (
+            "round trip",
+            (text.duration(None if stats.latency_us is None else round(stats.latency_us, -2) / 1e6), ""),
+            "latency_us",
+            "as measured from here",
+        ),
         ("cpu", (text.percent(_percent(scene.history.rate("cpu_s_total")), 0), ""), "cpu_s_total", "of one core"),
-    ]  # fmt: skip
+    ]
 
 
 def _percent(share: float | None) -> float | None:
@@ -172,6 +192,10 @@ def _memcached_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, st
         ("unfetched", (_rate(scene, "evicted_unfetched_total"), ""), "", "evicted before anybody read them"),
         ("reclaimed", (_rate(scene, "reclaimed_total"), ""), "", "slots of expired items used again"),
         ("gets", (_rate(scene, "gets_total"), ""), "", f"sets {_rate(scene, 'sets_total')}"),
-        ("threads", (text.count(stats.threads), ""), "",
-         f"listen disabled {text.count(stats.listen_disabled_total)}  yields {text.count(stats.conn_yields_total)}"),
-    ]  # fmt: skip
+        (
+            "threads",
+            (text.count(stats.threads), ""),
+            "",
+            f"listen disabled {text.count(stats.listen_disabled_total)}  yields {text.count(stats.conn_yields_total)}",
+        ),
+    ]

@@ -13,13 +13,23 @@ from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
 
 _REDIS = (
-    Column("address", 22), Column("role", 8), Column("state", 12), Column("lag", 9, "right"), Column("slots", 0, wide_only=90),
+    Column("address", 22),
+    Column("role", 8),
+    Column("state", 12),
+    Column("lag", 9, "right"),
+    Column("slots", 0, wide_only=90),
     Column("note", 0, wide_only=50),
-)  # fmt: skip
+)
 _FLEET = (
-    Column("address", 22), Column("state", 7), Column("items", 7, "right"), Column("used", 8, "right"), Column("of", 8, "right"),
-    Column("hit rate", 8, "right"), Column("clients", 7, "right"), Column("note", 0, wide_only=90),
-)  # fmt: skip
+    Column("address", 22),
+    Column("state", 7),
+    Column("items", 7, "right"),
+    Column("used", 8, "right"),
+    Column("of", 8, "right"),
+    Column("hit rate", 8, "right"),
+    Column("clients", 7, "right"),
+    Column("note", 0, wide_only=90),
+)
 _GOOD_STATES = ("online", "connected", "up", "myself", "ok")
 
 
@@ -65,8 +75,16 @@ class TopologyPane(TablePane):
                     else node.hits_total + node.misses_total
                 )
                 hit_rate = 100 * (node.hits_total or 0) / lookups if lookups else None
-                cells = (address, state, (text.count(node.keys), ""), (text.size(node.used_bytes), ""), (text.size(node.limit_bytes), ""),
-                         (text.percent(hit_rate), ""), (text.count(node.clients), ""), (node.note, "muted"))  # fmt: skip
+                cells = (
+                    address,
+                    state,
+                    (text.count(node.keys), ""),
+                    (text.size(node.used_bytes), ""),
+                    (text.size(node.limit_bytes), ""),
+                    (text.percent(hit_rate), ""),
+                    (text.count(node.clients), ""),
+                    (node.note, "muted"),
+                )
                 order: tuple[object, ...] = (
                     node.address,
                     node.state,
@@ -78,8 +96,14 @@ class TopologyPane(TablePane):
                 )
             else:
                 lag = text.size(node.lag_bytes) if node.lag_bytes is not None else text.duration(node.lag_s)
-                cells = (address, (node.role, ""), state, (lag, "warn" if (node.lag_bytes or 0) > 1024**2 else ""),
-                         (node.slots, ""), (node.note, "muted"))  # fmt: skip
+                cells = (
+                    address,
+                    (node.role, ""),
+                    state,
+                    (lag, "warn" if (node.lag_bytes or 0) > 1024**2 else ""),
+                    (node.slots, ""),
+                    (node.note, "muted"),
+                )
                 order = (node.address, node.role, node.state, node.lag_bytes, node.slots)
             rows.append(Row(node.node_id or node.address, cells, order))
         return rows
