@@ -145,3 +145,7 @@ class JournalEntry:
     error: str = ""
     undo: str = ""
     """How it can be undone, or why not."""
+    missing: int = 0
+    """Keys or clients that were gone already."""
+    unknown: int = 0
+    """Sent when the connection broke: carried out or not, nobody knows."""
