@@ -1,0 +1,139 @@
+"""Rules about other servers: the primary, the replicas, the cluster."""
+
+from __future__ import annotations
+
+from cachetui import text
+from cachetui.analysis.growth import error_growth, growth
+from cachetui.analysis.rules.rule import Judge, Priority, Problem
+from cachetui.errors import MEANINGS
+from cachetui.model import Evidence, Node
+
+SILENT_S, LOST_S = 15.0, 60.0
+"""Seconds since the primary was heard: it pings every 10 s; after 60 s (repl-timeout) the link is cut."""
+
+ACK_S = 10.0
+"""Seconds since a replica's last acknowledgement: it sends one every second."""
+
+LAG_BYTES, LAG_MUCH_BYTES = 10 * 1024**2, 100 * 1024**2
+"""Bytes a replica is behind: ten times the default backlog of 1 MB; and minutes of catching up."""
+
+FULL_SYNCS = 2
+"""Full resynchronisations in a window: one is a new replica, more are a loop."""
+
+
+def link_down(evidence: Evidence) -> Problem | None:
+    stats = evidence.stats
+    if stats is None or stats.link_up is not False or stats.sync_running:
+        return None
+    down = f" for {text.duration(stats.link_down_s)}" if stats.link_down_s else ""
+    return Problem(
+        "high",
+        f"Replication link to the primary is down{down}: this replica serves old data",
+        "Look whether the primary runs, is reachable from this host, and takes masterauth's password.",
+        {"link_down_s": stats.link_down_s, "primary": _primary(evidence)},
+    )
+
+
+def sync_running(evidence: Evidence) -> Problem | None:
+    stats = evidence.stats
+    if stats is None or not stats.sync_running:
+        return None
+    return Problem(
+        "medium",
+        "Full synchronisation is running: this replica is not up to date yet",
+        "Wait for its end; if it begins again and again, raise repl-backlog-size and the replicas' output limit.",
+        {"link_up": stats.link_up, "link_down_s": stats.link_down_s},
+    )
+
+
+def lag(evidence: Evidence) -> Problem | None:
+    stats = evidence.stats
+    if stats is None or stats.link_up is False:
+        return None
+    silent_s = stats.replication_lag_s
+    if silent_s is not None and silent_s >= SILENT_S and stats.server.role == "replica":
+        return Problem(
+            "high" if silent_s >= LOST_S else "medium",
+            f"Replica is behind: nothing heard of the primary for {text.duration(silent_s)}",
+            "The primary is stalled or the network between is: look at both.",
+            {"silent_s": silent_s, "primary": _primary(evidence)},
+        )
+    worst_bytes = stats.worst_lag_bytes or 0
+    slowest = max(_replicas(evidence), key=lambda node: node.lag_s or 0, default=None)
+    ack_s = (slowest.lag_s or 0) if slowest else 0
+    if worst_bytes < LAG_BYTES and ack_s < ACK_S:
+        return None
+    told = [f"{text.size(worst_bytes)} behind"] if worst_bytes >= LAG_BYTES else []
+    if slowest is not None and ack_s >= ACK_S:
+        told.append(f"{slowest.address} silent for {text.duration(ack_s)}")
+    return Problem(
+        "high" if worst_bytes >= LAG_MUCH_BYTES or ack_s >= LOST_S else "medium",
+        f"Replicas lag: {', '.join(told)}",
+        "Reads there are old, and a failover would lose these writes: look at that host and the network.",
+        {"lag_bytes": stats.worst_lag_bytes, "ack_s": ack_s, "replica": slowest.address if slowest else None},
+    )
+
+
+def full_resyncs(evidence: Evidence) -> Problem | None:
+    synced = growth(evidence, "sync_full_total")
+    if synced is None or synced.since_start or synced.amount < FULL_SYNCS:
+        return None
+    return Problem(
+        "medium",
+        f"Full resynchronisations: {synced.amount:.0f} {synced.words}, each a fork and a copy of everything",
+        "Raise repl-backlog-size and client-output-buffer-limit for replicas; look at the network between.",
+        {"full_syncs": int(synced.amount), **synced.facts()},
+        ("CONFIG SET repl-backlog-size 256mb",),
+    )
+
+
+def refusals(word: str, priority: Priority, issue: str) -> Judge:
+    """Return a rule on one error word: `priority` while it is being answered, low when only since start."""
+
+    def judge(evidence: Evidence) -> Problem | None:
+        refused = error_growth(evidence, word)
+        if refused is None or refused.amount <= 0:
+            return None
+        meaning = MEANINGS[word]
+        return Problem(
+            "low" if refused.since_start else priority,
+            f"{issue}: {text.count(refused.amount)} {word} replies {refused.words}",
+            f"{meaning.cause[:1].upper()}{meaning.cause[1:]}: {meaning.action}.",
+            {"word": word, "errors": int(refused.amount), "errors_per_s": round(refused.per_s, 3), **refused.facts()},
+        )
+
+    return judge
+
+
+def topology(evidence: Evidence) -> Problem | None:
+    seen, stats = evidence.topology, evidence.stats
+    if seen is None or not seen.problems:
+        return None
+    if seen.server.mode == "standalone" and stats is not None and (stats.link_up is False or stats.sync_running):
+        return None  # link_down and sync_running say it with its figures
+    lost = any(node.role == "primary" and _failed(node) for node in seen.nodes)
+    unserved = seen.server.mode == "cluster" and any("slot" in problem.lower() for problem in seen.problems)
+    first = seen.problems[0].rstrip(".")
+    more = f" (and {len(seen.problems) - 1} more)" if len(seen.problems) > 1 else ""
+    return Problem(
+        "high" if lost or unserved else "medium",
+        f"{first}{more}",
+        "See the topology (press 4): bring the failed server back or promote its replica.",
+        {"problems": list(seen.problems), "nodes": len(seen.nodes), "mode": seen.server.mode},
+    )
+
+
+def _failed(node: Node) -> bool:
+    return node.state in ("down", "fail", "o_down", "s_down") or "fail" in node.state.split(",")
+
+
+def _replicas(evidence: Evidence) -> list[Node]:
+    """Return the replicas of the asked server; it is not a replica's business what others lag."""
+    if evidence.topology is None:
+        return []
+    return [node for node in evidence.topology.nodes if node.role == "replica" and not node.myself]
+
+
+def _primary(evidence: Evidence) -> str | None:
+    nodes = evidence.topology.nodes if evidence.topology else ()
+    return next((node.address for node in nodes if node.role == "primary" and not node.myself), None)
