@@ -103,7 +103,8 @@ class Preview(ModalScreen[Outcome | None]):
         except CacheError as error:
             self._say(f"{error.line()}   (Esc leaves)", "bad")
         else:
-            self._say(f"{outcome_words(self._outcome)}   (Esc leaves)")
+            words = "; ".join((self._outcome.line(), *self._outcome.checks))
+            self._say(f"{words}   (Esc leaves)", "" if self._outcome.exit_code == 0 else "bad")
         self._state = "ended"
 
     def _progress(self, progress: Progress) -> None:
@@ -114,16 +115,3 @@ class Preview(ModalScreen[Outcome | None]):
         answer = self.query_one("#answer", Static)
         answer.set_class(style == "bad", "bad")
         answer.update(Content(words))
-
-
-def outcome_words(outcome: Outcome) -> str:
-    """Return what an apply did, with every count that is not zero."""
-    counts = [
-        (outcome.done, "done"),
-        (outcome.missing, "already gone"),
-        (outcome.failed, "failed"),
-        (outcome.left, "left"),
-        (outcome.unknown, "unknown: the connection broke before their answer"),
-    ]
-    words = ", ".join(f"{number:,} {name}" for number, name in counts if number) or "nothing to do"
-    return words + (f": {outcome.errors[0]}" if outcome.errors else "")
