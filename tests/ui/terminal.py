@@ -37,7 +37,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cachetui", *self.arguments],
             stdin=slave, stdout=slave, stderr=slave, env=self.env, start_new_session=True, close_fds=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - a test has one thread here
         )  # fmt: skip
         os.close(slave)
         return self
