@@ -67,6 +67,10 @@ def from_plain(wanted: typing.Any, value: typing.Any) -> object:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return tuple(from_plain(arguments[0], item) for item in value)
         return tuple(from_plain(t, item) for t, item in zip(arguments, value, strict=True))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"an object expected, not {type(value).__name__}")
+        return value
     if wanted is bytes:
         return base64.b64decode(value["b64"], validate=True)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
