@@ -1,0 +1,132 @@
+"""The demo's own process: a server, its load, and an end to both.
+
+It prints one JSON line when the server answers (`url`, `description`, `directory`, `pid`), or one with `error` and
+`hint` and exit code 1; and one with `ended` and `errors` (met by the load, by kind) at its end. It ends when its
+input is a pipe and reaches its end, on SIGINT, SIGTERM and SIGHUP, after `--duration` seconds, or when the server
+has ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import stat
+import sys
+
+from cachetui.demo import RATE, SEED, servers
+from cachetui.demo.actors import Ledger
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main() -> int:
+    """Run the demo until something ends it."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)  # until there is something to clean up
+    parser = argparse.ArgumentParser(prog="python -m cachetui.demo")
+    parser.add_argument("--memcached", action="store_true")
+    parser.add_argument("--duration", type=float, metavar="S")
+    parser.add_argument("--rate", type=int, default=RATE, help="commands a second")
+    parser.add_argument("--seed", type=int, default=SEED)
+    return asyncio.run(_supervise(parser.parse_args()))
+
+
+async def _supervise(options: argparse.Namespace) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    _watch_input(loop, stop)
+    work = asyncio.create_task(_work(options))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    work.cancel()
+    try:
+        return await work
+    except asyncio.CancelledError:
+        return 0
+    except servers.DemoFailed as error:
+        _say({"error": error.message, "hint": error.hint})
+        return 1
+
+
+def _watch_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Stop when our input ends, if it is a pipe: whoever started us is gone, however that came about."""
+    number = sys.stdin.fileno() if sys.stdin else -1
+    if number < 0 or not stat.S_ISFIFO(os.fstat(number).st_mode):
+        return
+
+    def readable() -> None:
+        if not os.read(number, 4096):
+            loop.remove_reader(number)
+            stop.set()
+
+    loop.add_reader(number, readable)
+
+
+async def _work(options: argparse.Namespace) -> int:
+    engine = servers.find_memcached() if options.memcached else servers.find_redis()
+    server = await servers.start(engine)
+    ledger = Ledger()
+    reason = "stopped"
+    try:
+        os.nice(5)  # the load gives way to whoever looks at it
+        _say(
+            {
+                "url": server.url,
+                "description": f"{engine.title} {server.version} on 127.0.0.1:{server.port} with a live workload",
+                "directory": str(server.directory),
+                "pid": server.pid,
+            }
+        )
+        reason = await _load(server, options, ledger)
+    finally:
+        await server.stop()
+        _say({"ended": reason, "errors": dict(ledger.errors)})
+    return 0 if reason == "duration" else 1
+
+
+async def _load(server: servers.Running, options: argparse.Namespace, ledger: Ledger) -> str:
+    """Load the server until the time is over or the server has ended; return which of them."""
+    if options.memcached:
+        from cachetui.demo.memcached import MemcachedWorkload
+
+        threads = MemcachedWorkload(server.port, rate=options.rate, seed=options.seed, ledger=ledger)
+        load, halt = asyncio.create_task(asyncio.to_thread(threads.run)), threads.stop
+    else:
+        from cachetui.demo.workload import Workload
+
+        load = asyncio.create_task(Workload(server.port, rate=options.rate, seed=options.seed, ledger=ledger).run())
+        halt = load.cancel  # type: ignore[assignment]
+    watch = asyncio.create_task(_ended(server))
+    try:
+        done, _ = await asyncio.wait({load, watch}, timeout=options.duration, return_when=asyncio.FIRST_COMPLETED)
+        if load in done:
+            load.result()
+        return "server ended" if done else "duration"
+    finally:
+        halt()
+        watch.cancel()
+        await asyncio.gather(load, watch, return_exceptions=True)
+
+
+async def _ended(server: servers.Running) -> None:
+    while True:
+        await asyncio.sleep(0.2)
+        if server.ended():
+            return
+
+
+def _say(document: dict[str, object]) -> None:
+    """Write one JSON line, unbuffered; nobody may be there to read it."""
+    with contextlib.suppress(OSError):
+        os.write(1, json.dumps(document).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
