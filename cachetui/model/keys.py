@@ -15,6 +15,8 @@ class ScanStep:
     """Where to go on; None at the end."""
     total: int | None = None
     """Keys in all (DBSIZE or `curr_items`) as far as is known."""
+    note: str = ""
+    """What is missing from the enumeration: servers that do not answer."""
 
 
 @dataclass(frozen=True, slots=True)
