@@ -1,0 +1,5 @@
+"""The Memcached driver."""
+
+from cachetui.source.memcached.source import MemcachedSource
+
+__all__ = ["MemcachedSource"]

@@ -1,0 +1,106 @@
+"""memcached's commands as we know them (it has no table to ask), and how each is sent."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cachetui.errors import CacheError, Refused, Unsupported
+from cachetui.source.base import Command
+from cachetui.source.memcached.keys import check, written
+from cachetui.text import printable
+
+_READ = frozenset({"readonly"})
+_WRITE = frozenset({"write"})
+_ADMIN = frozenset({"admin", "write"})
+_DANGEROUS = frozenset({"admin", "write", "dangerous"})
+
+FLAGS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("get", "gets", "me", "mn", "stats", "version", "lru_crawler metadump", "watch"), _READ),
+    # mg and gat can change the expiry or make an item.
+    **dict.fromkeys(("mg", "md", "ms", "ma", "gat", "gats", "touch", "delete", "incr", "decr"), _WRITE),
+    **dict.fromkeys(("set", "add", "replace", "append", "prepend", "cas"), _WRITE),
+    **dict.fromkeys(("verbosity", "lru", "slabs", "lru_crawler", "cache_memlimit", "extstore"), _ADMIN),
+    **dict.fromkeys(("flush_all", "shutdown", "stats reset", "misbehave"), _DANGEROUS),
+}
+
+ON_EVERY_SERVER = frozenset({"flush_all", "cache_memlimit", "lru", "slabs", "lru_crawler", "verbosity"})
+STORES = frozenset({"set", "add", "replace", "append", "prepend"})
+ON_A_KEY = frozenset({"delete", "touch", "incr", "decr"}) | STORES
+
+_WORD = re.compile(rb"[^\x00-\x20\x7f]{1,250}")
+_NUMBER = re.compile(rb"-?\d{1,20}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One command ready to be sent."""
+
+    name: str
+    key: bytes | None
+    """None: for every server."""
+    data: bytes
+    makes: bool = False
+    """It may make an item that is nowhere yet."""
+    says: tuple[tuple[bytes, bytes], ...] = ()
+    """Replies of the meta form and what the plain form says instead."""
+
+
+def flags_of(name: str) -> frozenset[str] | None:
+    """Return a command's flags; None when it is not one of memcached's.
+
+    >>> sorted(flags_of("FLUSH_ALL") or ()), flags_of("hget")
+    (['admin', 'dangerous', 'write'], None)
+    """
+    words = name.lower().split()
+    return FLAGS.get(" ".join(words[:2])) or FLAGS.get(words[0] if words else "")
+
+
+def wired(command: Command, known_odd: set[bytes]) -> Wire | CacheError:
+    """Return `command` (its words) as bytes for the wire, or why it is not sent."""
+    name = printable(command[0].lower(), 40) if command else ""
+    try:
+        if name in ON_A_KEY:
+            return _on_a_key(name, command, known_odd)
+    except Refused as error:
+        return error
+    if name not in ON_EVERY_SERVER:
+        known = flags_of(name) is not None
+        why = "not sent by cachetui" if known else "not a command of memcached"
+        return Unsupported(f"{name}: {why}", "delete, touch, set, flush_all, cache_memlimit, lru and slabs are")
+    if not all(_WORD.fullmatch(word) for word in command):
+        return _malformed(name)
+    return Wire(name, None, b" ".join(command) + b"\r\n")
+
+
+def _on_a_key(name: str, command: Command, known_odd: set[bytes]) -> Wire | CacheError:
+    words = {"delete": 2, "touch": 3, "incr": 3, "decr": 3}.get(name, 5)
+    if len(command) != words:
+        return _malformed(name)
+    key = command[1]
+    check(key, known_odd)
+    numbers = command[2:4] if name in STORES else command[2:]
+    if not all(_NUMBER.fullmatch(number) for number in numbers):
+        return _malformed(name)
+    word, base64_flag = written(key)
+    if name in STORES:
+        return _store(name, command) if not base64_flag else _malformed(name)
+    if not base64_flag:
+        return Wire(name, key, b" ".join(command) + b"\r\n")
+    if name == "delete":
+        return Wire(name, key, b"md %b b\r\n" % word, says=((b"HD", b"DELETED"), (b"NF", b"NOT_FOUND")))
+    if name == "touch":
+        return Wire(
+            name, key, b"mg %b b T%b\r\n" % (word, command[2]), says=((b"HD", b"TOUCHED"), (b"EN", b"NOT_FOUND"))
+        )
+    return Unsupported(f"{name}: not for names that only travel base64-encoded")
+
+
+def _store(name: str, command: Command) -> Wire:
+    _, key, client_flags, expiry_s, data = command
+    head = b"%b %b %b %b %d\r\n" % (name.encode(), key, client_flags, expiry_s, len(data))
+    return Wire(name, key, head + data + b"\r\n", makes=True)
+
+
+def _malformed(name: str) -> Refused:
+    return Refused(f"{name}: its words do not make one command of memcached", "nothing was sent")

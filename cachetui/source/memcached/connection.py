@@ -1,0 +1,270 @@
+"""One connection to one memcached: bounded replies, and never used again once out of step."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from dataclasses import dataclass
+
+from cachetui.config import Address, Secret, Tls
+from cachetui.errors import (
+    AuthFailed,
+    CacheError,
+    NotACache,
+    ServerError,
+    TimedOut,
+    TlsFailed,
+    Unreachable,
+    Unsupported,
+)
+from cachetui.text import printable
+
+LINE_BYTES = 8192
+"""Longest line taken from a server: a key of 250 bytes, all of them escaped, fits many times over."""
+CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What it takes to be let in."""
+
+    user: str | None = None
+    password: Secret | None = None
+    tls: Tls | None = None
+
+
+class Connection:
+    """A stream with a buffer of its own, so that what was not asked for is noticed."""
+
+    def __init__(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.address = address
+        self.version = ""
+        self._reader = reader
+        self._writer = writer
+        self._buffer = bytearray()
+
+    @property
+    def surplus(self) -> bool:
+        """More has arrived than was asked for."""
+        return bool(self._buffer)
+
+    @property
+    def stale(self) -> bool:
+        """Not to be used again: the other end has closed it, or it is out of step."""
+        return self.surplus or self._reader.at_eof() or self._writer.is_closing()
+
+    @property
+    def local_name(self) -> str:
+        """Our end as the server names it in `stats conns`; empty for a unix socket."""
+        name = self._writer.get_extra_info("sockname")
+        if not isinstance(name, tuple):
+            return ""
+        host, port = name[0], name[1]
+        return f"tcp6:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}"
+
+    async def send(self, data: bytes) -> None:
+        """Write `data`. It is not awaited to be taken: the replies are read meanwhile."""
+        self._writer.write(data)
+
+    async def line(self) -> bytes:
+        """Return the next line without its end. Raises when there is none or it is endless."""
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > LINE_BYTES:
+                raise NotACache(
+                    f"{self.address} sends an endless line: not memcached", "check the address and the port"
+                )
+            await self._fill()
+        if end > LINE_BYTES:
+            raise NotACache(f"{self.address} sends a line that is too long: not memcached")
+        found = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return found[:-1] if found.endswith(b"\r") else found
+
+    async def block(self, length: int, keep: int) -> bytes:
+        """Return the first `keep` bytes of a data block of `length` bytes; read and forget the rest and the end.
+
+        Raises ServerError when the block does not end where its length said.
+        """
+        kept = bytearray()
+        left = length
+        while left:
+            if not self._buffer:
+                await self._fill()
+            piece = self._buffer[:left]
+            del self._buffer[:left]
+            left -= len(piece)
+            kept += piece[: max(0, keep - len(kept))]
+        while len(self._buffer) < 2:
+            await self._fill()
+        if self._buffer[:2] != b"\r\n":
+            raise ServerError(
+                f"{self.address} sent a value of another length than it said: connection dropped",
+                "a proxy or a broken server is in between",
+                word="PROTOCOL",
+            )
+        del self._buffer[:2]
+        return bytes(kept)
+
+    async def head(self, keep: int) -> bytes:
+        """Return the first `keep` bytes of a block that is too long to read on, and drop the connection."""
+        while len(self._buffer) < keep:
+            await self._fill()
+        found = bytes(self._buffer[:keep])
+        self._buffer.clear()
+        self.close()
+        return found
+
+    async def chunk(self) -> bytes:
+        """Return whatever is there, at least one byte."""
+        if not self._buffer:
+            await self._fill()
+        found = bytes(self._buffer)
+        self._buffer.clear()
+        return found
+
+    async def _fill(self) -> None:
+        try:
+            data = await self._reader.read(CHUNK_BYTES)
+        except OSError as error:
+            raise unreachable(self.address, error) from error
+        if not data:
+            raise Unreachable(
+                f"{self.address} closed the connection", "it was restarted, is full, or a proxy cut it off"
+            )
+        self._buffer += data
+
+    def close(self) -> None:
+        """Drop the connection at once. Never raises."""
+        with contextlib.suppress(Exception):  # closing a transport whose loop has gone is no news to anybody
+            self._writer.transport.abort()
+
+
+async def connect(address: Address, login: Login, *, receive_bytes: int | None = None) -> Connection:
+    """Return a connection that has said its version and let us in. Put a deadline around it.
+
+    The password is sent only to a server that asks for one: to any other, memcached's way of
+    logging in (`set`) would store it as an item.
+    """
+    connection = await _dial(address, login.tls, receive_bytes)
+    try:
+        await connection.send(b"version\r\n")
+        reply = await connection.line()
+        if reply == b"CLIENT_ERROR unauthenticated":
+            await _log_in(connection, login)
+            await connection.send(b"version\r\n")
+            reply = await connection.line()
+        if not reply.startswith(b"VERSION "):
+            raise _stranger(address, reply)
+        connection.version = printable(reply[8:], 60)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def _dial(address: Address, tls: Tls | None, receive_bytes: int | None) -> Connection:
+    try:
+        if address.path:
+            reader, writer = await asyncio.open_unix_connection(address.path)
+        elif tls is None:
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+        else:
+            reader, writer = await asyncio.open_connection(
+                address.host, address.port, ssl=tls_context(tls), server_hostname=tls.server_name or address.host
+            )
+    except ssl.SSLError as error:
+        raise TlsFailed(
+            f"{address}: TLS failed: {printable(error.reason or str(error), 120)}",
+            "check that the server speaks TLS there, and its certificate",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise unreachable(address, error) from error
+    if receive_bytes is not None:
+        link = writer.get_extra_info("socket")
+        with contextlib.suppress(OSError):  # a smaller buffer is a wish, not a need
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    return Connection(address, reader, writer)
+
+
+async def _log_in(connection: Connection, login: Login) -> None:
+    if login.password is None:
+        raise AuthFailed(f"{connection.address} asks for a user and a password", "give them with --user and --askpass")
+    words = f"{login.user or ''} {login.password}".encode()
+    await connection.send(b"set auth 0 0 %d\r\n%b\r\n" % (len(words), words))
+    if await connection.line() != b"STORED":
+        raise AuthFailed(f"{connection.address}: user name or password is wrong", "check both")
+
+
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """Return the context for `tls`. Raises TlsFailed when a file of it cannot be used."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file, capath=tls.ca_dir)
+        if tls.cert_file:
+            context.load_cert_chain(tls.cert_file, tls.key_file, tls.key_password)
+    except (OSError, ValueError) as error:
+        raise TlsFailed(f"a certificate or key cannot be used: {printable(str(error), 160)}") from error
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def unreachable(address: Address, error: Exception) -> CacheError:
+    """Return what an error of the operating system means for a person."""
+    if isinstance(error, ConnectionRefusedError):
+        return Unreachable(f"{address} refuses the connection", "is memcached running there, on that port?")
+    if isinstance(error, socket.gaierror):
+        return Unreachable(f"{printable(address.host)}: unknown host", "check the name, and the DNS of this machine")
+    if isinstance(error, TimeoutError):
+        return timed_out(address)
+    if isinstance(error, FileNotFoundError):
+        return Unreachable(f"{printable(address.path)}: no such socket", "check the path, and that memcached runs")
+    if isinstance(error, PermissionError):
+        return Unreachable(f"{address}: no permission to open it", "memcached's -a sets the rights of its socket")
+    if isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        return Unreachable(f"{address} cut the connection off", "it was restarted, is full, or a proxy cut it off")
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return Unreachable(f"{address} cannot be reached: {printable(reason, 120)}", "check the address")
+
+
+def timed_out(address: Address) -> TimedOut:
+    """Return the error for a server that did not answer within the deadline."""
+    return TimedOut(f"{address} did not answer in time", "it is stopped, stalled or far away, or is not memcached")
+
+
+def _stranger(address: Address, reply: bytes) -> CacheError:
+    """Return what a first reply says that is not memcached's."""
+    if reply.startswith((b"-", b"+", b"$", b"*")):
+        return NotACache(f"{address} is a Redis-like server, not memcached", "write redis:// before the address")
+    if reply.startswith(b"HTTP/") or b"<html" in reply.lower():
+        return NotACache(f"{address} is a web server, not memcached", "check the port: memcached's own is 11211")
+    if reply.startswith(b"\x15\x03"):
+        return TlsFailed(f"{address} speaks TLS, and we did not", "add --tls")
+    if reply.startswith(b"ERROR Too many open connections"):
+        return Unreachable(
+            f"{address} has reached its limit of connections (-c) and takes no more", "close idle clients or raise -c"
+        )
+    if reply.startswith(b"SERVER_ERROR"):
+        return reply_error(reply, "version")
+    return NotACache(f'{address} is not memcached: it says "{printable(reply, 40)}"', "check the address and the port")
+
+
+def reply_error(line: bytes, command: str) -> CacheError:
+    """Return the error for an `ERROR`, `CLIENT_ERROR`, `SERVER_ERROR` or unexpected reply to `command`."""
+    reply = printable(line, 200)
+    detail: dict[str, object] = {"reply": reply}
+    word, _, rest = reply.partition(" ")
+    if reply == "CLIENT_ERROR unauthenticated":
+        return AuthFailed("memcached asks for a user and a password", "give them with --user and --askpass", detail)
+    if "not allowed" in rest or "disabled" in rest:
+        return Unsupported(f"{command}: {rest}", "the server was started with it switched off", detail)
+    if word == "ERROR":
+        said = f" ({rest})" if rest else ""
+        return Unsupported(f"{command}: this memcached does not take the command{said}", "", detail)
+    if "out of memory" in rest:
+        return ServerError(f"{command}: {rest}", "raise -m or let it evict (no -M)", detail, "OOM")
+    if word in ("CLIENT_ERROR", "SERVER_ERROR"):
+        return ServerError(f"{command}: {rest}", "", detail, word)
+    return ServerError(f"{command}: {reply}", "", detail, word)

@@ -1,0 +1,175 @@
+"""The servers of one target: asked together, and searched for the ones that hold a key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
+
+from cachetui.errors import CacheError, Unreachable
+from cachetui.model import KeyFacts, Value
+from cachetui.source.memcached.commands import Wire
+from cachetui.source.memcached.connection import Connection
+from cachetui.source.memcached.keys import debug_line, facts_reader, reply_or_error, value_line, value_reader
+from cachetui.source.memcached.server import Server
+
+T = TypeVar("T")
+
+
+class Fleet:
+    """One or several servers."""
+
+    def __init__(self, servers: Sequence[Server]) -> None:
+        self.servers = tuple(servers)
+        self._ring: Callable[[str], str] | None = None
+        self._by_name = {_ring_name(server): server for server in servers}
+
+    @property
+    def several(self) -> bool:
+        return len(self.servers) > 1
+
+    async def each(self, ask: Callable[[Server], Awaitable[T]]) -> list[T | CacheError]:
+        """Ask every server at once; a failure stands in its server's place. Raises when all failed."""
+
+        async def one(server: Server) -> T | CacheError:
+            try:
+                return await ask(server)
+            except CacheError as error:
+                return error
+
+        answers = list(await asyncio.gather(*(one(server) for server in self.servers)))
+        if all(isinstance(answer, CacheError) for answer in answers):
+            raise self.none_answers([answer for answer in answers if isinstance(answer, CacheError)])
+        return answers
+
+    def none_answers(self, errors: Sequence[CacheError]) -> CacheError:
+        """Return the one error for the failure of all."""
+        first = errors[0]
+        if not self.several or not isinstance(first, Unreachable):
+            return first
+        return type(first)(f"none of the {len(self.servers)} servers answers: {first.message}", first.hint)
+
+    def home(self, key: bytes) -> Server:
+        """Return where pymemcache's HashClient would put `key`."""
+        if not self.several:
+            return self.servers[0]
+        if self._ring is None:
+            from pymemcache.client.rendezvous import RendezvousHash
+
+            self._ring = RendezvousHash(list(self._by_name)).get_node
+        try:
+            text = key.decode()
+        except UnicodeDecodeError:
+            text = repr(key)  # HashClient formats bytes just so
+        return self._by_name[self._ring(text)]
+
+    def at_home(self, keys: Iterable[bytes]) -> dict[Server, list[bytes]]:
+        """Return the keys by the server where each ought to be."""
+        places: dict[Server, list[bytes]] = {}
+        for key in keys:
+            places.setdefault(self.home(key), []).append(key)
+        return places
+
+    async def facts(self, keys: Sequence[bytes]) -> dict[bytes, KeyFacts]:
+        """Return what the servers say of `keys`: first each key's home, then, for what is missing there, all others.
+
+        Other clients spread keys by other rules, so a key may live anywhere.
+        """
+        found = await self._facts_at(self.at_home(keys))
+        missing = [key for key in keys if not found[key].exists]
+        if missing and self.several:
+            elsewhere = {
+                server: others
+                for server in self.servers
+                if (others := [key for key in missing if self.home(key) is not server])
+            }
+            for server, some in elsewhere.items():
+                for key, facts in (await self._facts_at({server: some})).items():
+                    if facts.exists:
+                        found[key] = facts
+        return found
+
+    async def _facts_at(self, places: dict[Server, list[bytes]]) -> dict[bytes, KeyFacts]:
+        async def at(server: Server, keys: list[bytes]) -> list[KeyFacts]:
+            try:
+                return await server.ask(
+                    b"".join(map(debug_line, keys)), facts_reader(keys), sent={"me": len(keys)}, patient=False
+                )
+            except CacheError as error:
+                if not self.several:
+                    raise
+                return [KeyFacts(key, exists=False, note=error.message) for key in keys]
+
+        answers = await asyncio.gather(*(at(server, keys) for server, keys in places.items()))
+        return {facts.key: facts for answer in answers for facts in answer}
+
+    async def value(self, key: bytes, max_bytes: int) -> Value:
+        """Return the value from its home, or from whichever other server has it."""
+        data = debug_line(key) + value_line(key)
+        home = self.home(key)
+        trouble: CacheError | None = None
+        gone: Value | None = None
+        for server in (home, *(other for other in self.servers if other is not home)):
+            if server is not home and not (await self._facts_at({server: [key]}))[key].exists:
+                continue
+            try:
+                value = await server.ask(data, value_reader(key, max_bytes), sent={"me": 1, "mg": 1}, patient=False)
+            except Unreachable as error:
+                trouble = trouble or error
+                continue
+            if value.facts.exists:
+                return value
+            gone = gone or value
+        if trouble is not None or gone is None:
+            raise trouble or Unreachable(f"{home.name} does not answer")
+        return gone
+
+    async def holders(self, keys: Sequence[bytes]) -> dict[bytes, list[Server]]:
+        """Return every server that has each key: after a change of the ring old copies stay behind.
+
+        A server that does not answer counts as holding what belongs to it, so that its failure shows.
+        """
+        if not self.several:
+            return {key: [self.servers[0]] for key in keys}
+        found: dict[bytes, list[Server]] = {key: [] for key in keys}
+        facts = await asyncio.gather(*(self._facts_at({server: list(keys)}) for server in self.servers))
+        for server, known in zip(self.servers, facts, strict=True):
+            for key in keys:
+                unknown = bool(known[key].note) and not known[key].exists
+                if known[key].exists or (unknown and self.home(key) is server):
+                    found[key].append(server)
+        return {key: servers or [self.home(key)] for key, servers in found.items()}
+
+    async def run(self, server: Server, wires: Sequence[Wire]) -> list[object]:
+        """Send commands to one server and return their replies; the connection's failure in every place."""
+
+        async def read(connection: Connection) -> list[object]:
+            replies: list[object] = []
+            for wire in wires:
+                reply = reply_or_error(await connection.line(), wire.name)
+                replies.append(dict(wire.says).get(reply, reply) if isinstance(reply, bytes) else reply)
+            return replies
+
+        sent: dict[str, int] = {}
+        for wire in wires:
+            sent[wire.name] = sent.get(wire.name, 0) + 1
+        try:
+            return await server.ask(b"".join(wire.data for wire in wires), read, sent=sent)
+        except CacheError as error:
+            if not self.several:
+                raise
+            return [error] * len(wires)
+
+
+def _ring_name(server: Server) -> str:
+    """Return the server as HashClient names it."""
+    address = server.address
+    return address.path or f"{address.host}:{address.port}"
+
+
+def merged(replies: Sequence[object]) -> object:
+    """Return the one reply for a command that went to several servers: the first error, else the best reply."""
+    for reply in replies:
+        if isinstance(reply, CacheError):
+            return reply
+    return next((reply for reply in replies if reply != b"NOT_FOUND"), replies[0])

@@ -1,0 +1,159 @@
+"""Single keys: which names may be sent, how, and what the server says of them without being disturbed."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Awaitable, Callable
+
+from cachetui.errors import CacheError, Refused, ServerError
+from cachetui.model import KeyFacts, Value, ValueItem
+from cachetui.source.memcached.connection import Connection, reply_error
+from cachetui.text import printable
+
+KEY_BYTES = 250
+VALUE_LIMIT_BYTES = 16 * 1024 * 1024
+"""A longer item is read to its window only, and the connection dropped."""
+
+_UNSAFE = re.compile(rb"[\x00-\x20\x7f]")
+_LENGTH = re.compile(rb"\d{1,10}")
+
+
+def is_plain(key: bytes) -> bool:
+    """Tell whether `key` can stand in a protocol line as it is.
+
+    >>> is_plain(b"user:1"), is_plain(b"a b"), is_plain("é".encode())
+    (True, False, True)
+    """
+    return 0 < len(key) <= KEY_BYTES and _UNSAFE.search(key) is None
+
+
+def refusal(key: bytes) -> Refused:
+    """Return why a key that is not plain is not sent."""
+    shown = printable(key, 60)
+    if not key:
+        return Refused("memcached has no empty key", "give the key's name")
+    if len(key) > KEY_BYTES:
+        return Refused(f"a key of {len(key)} bytes: memcached's are at most {KEY_BYTES}", "check the name")
+    return Refused(
+        f'the key "{shown}" holds a space or a control byte and would end up as another command',
+        "such names exist only where a client wrote them base64-encoded; find it with a scan",
+    )
+
+
+def written(key: bytes) -> tuple[bytes, bytes]:
+    """Return `key` as a meta command takes it, and the flag that goes with it (` b` or nothing)."""
+    return (key, b"") if is_plain(key) else (base64.b64encode(key), b" b")
+
+
+def debug_line(key: bytes) -> bytes:
+    """Return the command that tells of an item and neither bumps nor counts it."""
+    word, flag = written(key)
+    return b"me %b%b\r\n" % (word, flag)
+
+
+def value_line(key: bytes) -> bytes:
+    """Return the command that reads an item; `u` leaves its place in the LRU and its fetched mark alone."""
+    word, flag = written(key)
+    return b"mg %b s v t f u%b\r\n" % (word, flag)
+
+
+async def read_facts(connection: Connection, key: bytes) -> KeyFacts:
+    """Read one reply to `me`."""
+    line = await connection.line()
+    if line == b"EN":
+        return KeyFacts(key, exists=False)
+    if not line.startswith(b"ME "):
+        error = reply_error(line, "me")
+        if line.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
+            return KeyFacts(key, note=error.message)
+        raise error
+    fields = dict(word.partition(b"=")[::2] for word in line.split(b" ")[2:])
+    expiry = _number(fields.get(b"exp"))
+    has_ttl = None if expiry is None else expiry != -1
+    return KeyFacts(
+        key,
+        type="item",
+        # Up to 1.6.23 the seconds left are said as a negative number.
+        ttl_s=float(abs(expiry)) if has_ttl and expiry is not None else None,
+        has_ttl=has_ttl,
+        size_bytes=_number(fields.get(b"size")),
+        idle_s=_number(fields.get(b"la")),
+        note="never fetched" if fields.get(b"fetch") == b"no" else "",
+    )
+
+
+def _number(text: bytes | None) -> int | None:
+    if text is None or not _LENGTH.fullmatch(text.removeprefix(b"-")):
+        return None
+    return int(text)
+
+
+def facts_reader(keys: list[bytes]) -> Callable[[Connection], Awaitable[list[KeyFacts]]]:
+    """Return a reader of one `me` reply for each of `keys`."""
+
+    async def read(connection: Connection) -> list[KeyFacts]:
+        return [await read_facts(connection, key) for key in keys]
+
+    return read
+
+
+def value_reader(key: bytes, max_bytes: int) -> Callable[[Connection], Awaitable[Value]]:
+    """Return a reader of the replies to `me` and `mg` for `key`, sent together."""
+
+    async def read(connection: Connection) -> Value:
+        facts = await read_facts(connection, key)
+        line = await connection.line()
+        taken_at = time.time()
+        if line == b"EN":
+            return Value(taken_at, KeyFacts(key, exists=False), note="gone")
+        words = line.split(b" ")
+        if words[0] != b"VA" or len(words) < 2 or not _LENGTH.fullmatch(words[1]):
+            raise reply_error(line, "mg")
+        length = int(words[1])
+        data, note = await _window(connection, length, max_bytes)
+        flags = next((_number(word[1:]) for word in words[2:] if word.startswith(b"f")), None)
+        item = ValueItem(b"", data, total_bytes=length)
+        return Value(taken_at, _with_length(facts, key, words[2:], length), (item,), length, note=note, flags=flags)
+
+    return read
+
+
+async def _window(connection: Connection, length: int, max_bytes: int) -> tuple[bytes, str]:
+    if length <= VALUE_LIMIT_BYTES:
+        data = await connection.block(length, max_bytes)
+    else:
+        data = await connection.head(max_bytes)
+    return data, (f"first {len(data)} of {length} bytes" if len(data) < length else "")
+
+
+def _with_length(facts: KeyFacts, key: bytes, flags: list[bytes], length: int) -> KeyFacts:
+    """Complete the facts of `me` (which may have failed, or missed an item just written) by those of `mg`."""
+    seconds = next((_number(flag[1:]) for flag in flags if flag.startswith(b"t")), None)
+    has_ttl = None if seconds is None else seconds != -1
+    return KeyFacts(
+        key,
+        type="item",
+        ttl_s=float(seconds) if has_ttl and seconds is not None else None,
+        has_ttl=has_ttl,
+        size_bytes=facts.size_bytes,
+        length=length,
+        idle_s=facts.idle_s,
+        note=facts.note if facts.exists else "",
+    )
+
+
+def check(key: bytes, known_odd: set[bytes]) -> None:
+    """Raise Refused unless `key` is plain, or a scan found it on the server as it is."""
+    if not is_plain(key) and key not in known_odd:
+        raise refusal(key)
+
+
+def reply_or_error(line: bytes, command: str) -> bytes | CacheError:
+    """Return a command's one-line reply, or the error it is."""
+    if line.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR", b"BUSY", b"BADCLASS", b"NOSPARE", b"NOTFULL")):
+        return reply_error(line, command)
+    if b"\x00" in line or len(line) > 200:
+        raise ServerError(f"{command}: the server's reply makes no sense", word="PROTOCOL")
+    return line

@@ -1,0 +1,297 @@
+"""Memcached, one server or several, behind the one protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from cachetui.config import Target
+from cachetui.errors import BadTarget, CacheError, Unreachable, Unsupported
+from cachetui.model import (
+    ClientList,
+    Identity,
+    KeyFacts,
+    KeyFactsList,
+    ScanStep,
+    SlowLog,
+    Stats,
+    Topology,
+    Value,
+)
+from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Command, Kind, Polled
+from cachetui.source.globs import compiled
+from cachetui.source.memcached.commands import Wire, flags_of, wired
+from cachetui.source.memcached.connection import Connection, Login, reply_error
+from cachetui.source.memcached.enumeration import STEP, Enumerations
+from cachetui.source.memcached.fleet import Fleet, merged
+from cachetui.source.memcached.keys import check, is_plain, refusal
+from cachetui.source.memcached.polls import connections_of, identity_of, topology_of
+from cachetui.source.memcached.server import Server
+from cachetui.source.memcached.stats import Answer, Fields, combined, read_stats
+from cachetui.source.memcached.watch import KEPT, Watch
+
+SETTINGS_EVERY_S = 30.0
+DUMP = "LRU_CRAWLER METADUMP"
+WATCH = "WATCH"
+
+NO_SLOW_LOG = "memcached has no slow log: live events of the last seconds"
+
+WHY_NOT: dict[Capability, str] = {
+    "policy": "memcached has no eviction policy to set: `lru mode flat|segmented`, `lru tune` and -M at start are all",
+    "kill": "memcached cannot close another client's connection: `idle_timeout` at start closes idle ones",
+}
+
+
+class MemcachedSource:
+    """One target of one or several memcached servers. See `cachetui.source.base.Source`.
+
+    Figures are sums over the servers that answer; a server that does not is a node that is
+    down, and is tried again after a rest that grows from 1 to 8 seconds.
+    """
+
+    def __init__(self, target: Target) -> None:
+        if not target.addresses:
+            raise BadTarget("no memcached server given", "write memcached://host:11211")
+        self.name = target.name
+        self.identity: Identity | None = None
+        self.sent: Counter[str] = Counter()
+        self.denied: dict[str, CacheError] = {}
+        self._timeout_s = target.timeout_s
+        login = Login(target.user, target.password, target.tls)
+        servers = [Server(address, login, target.timeout_s, self.sent) for address in target.addresses]
+        self._fleet = Fleet(servers)
+        self._watches = {server: Watch(server, target.timeout_s) for server in servers}
+        self._scans = Enumerations(self._fleet, target.timeout_s)
+        self._settings: Fields | None = None
+        self._settings_at = 0.0
+        self._run_id: str | None = None
+
+    async def open(self) -> Identity:
+        """Connect to every server. Raises when none of them lets us in."""
+        self.denied.clear()
+        await self._answers(patient=True)
+        assert self.identity is not None
+        return self.identity
+
+    async def close(self) -> None:
+        """Close every connection. Never raises."""
+        self._scans.close()
+        for watch in self._watches.values():
+            watch.close()
+        for server in self._fleet.servers:
+            server.close()
+
+    async def poll(self, kind: Kind) -> Polled:
+        """Return a new snapshot of `kind`."""
+        self._scans.forget_idle()
+        if kind == "stats":
+            return await self._poll_stats()
+        if kind == "slowlog":
+            return await self._poll_events()
+        if kind == "clients":
+            return await self._poll_clients()
+        return await self._poll_topology()
+
+    async def _answers(self, *, full: bool = False, patient: bool = False) -> list[Answer | CacheError]:
+        """Ask every server for its statistics and learn from them who they are."""
+        answers = await self._fleet.each(lambda server: self._answer(server, full=full, patient=patient))
+        good = [answer for answer in answers if isinstance(answer, Answer)]
+        address = ",".join(server.name for server in self._fleet.servers)
+        self.identity = identity_of(good, address=address, several=self._fleet.several)
+        if self.identity.run_id != self._run_id:
+            # Another process may allow what this one refused, and be set up differently.
+            self._run_id, self._settings = self.identity.run_id, None
+            self.denied.clear()
+        return answers
+
+    async def _answer(self, server: Server, *, full: bool, patient: bool) -> Answer:
+        async def read(connection: Connection) -> Answer:
+            begun = time.perf_counter()
+            line = await connection.line()
+            if not line.startswith(b"VERSION "):
+                raise reply_error(line, "version")
+            latency_us = (time.perf_counter() - begun) * 1e6
+            if not full:
+                await connection.send(b"stats\r\n")
+                return Answer(server.name, await read_stats(connection), latency_us=latency_us)
+            await connection.send(b"stats\r\nstats items\r\nstats slabs\r\n")
+            general, items, slabs = [await read_stats(connection) for _ in range(3)]
+            return Answer(server.name, general, items, slabs, latency_us)
+
+        names = ("version", "stats", "stats items", "stats slabs") if full else ("version", "stats")
+        return await server.ask(b"version\r\n", read, sent=dict.fromkeys(names, 1), patient=patient)
+
+    async def _poll_stats(self) -> Stats:
+        answers = await self._answers(full=True)
+        good = [answer for answer in answers if isinstance(answer, Answer)]
+        settings = await self._known_settings()
+        assert self.identity is not None
+        return combined(
+            good, taken_at=time.time(), identity=self.identity, settings=settings, denied=tuple(sorted(self.denied))
+        )
+
+    async def _known_settings(self) -> Fields | None:
+        """Return `stats settings` of a server that answers, at most half a minute old; None when there is none."""
+        if self._settings is None or time.monotonic() - self._settings_at > SETTINGS_EVERY_S:
+            try:
+                found = await self._fleet.each(self._ask_settings)
+            except CacheError:
+                return self._settings  # the poll goes on without: it has its own figures
+            self._settings = next(fields for fields in found if not isinstance(fields, CacheError))
+            self._settings_at = time.monotonic()
+        return self._settings
+
+    async def _ask_settings(self, server: Server) -> Fields:
+        return await server.ask(b"stats settings\r\n", read_stats, sent={"stats settings": 1}, patient=False)
+
+    async def _poll_events(self) -> SlowLog:
+        self._raise_denied(WATCH)
+        try:
+            found = await self._fleet.each(lambda server: self._watches[server].look())
+        except Unsupported as error:
+            self.denied[WATCH] = error
+            raise
+        entries = [entry for events in found if not isinstance(events, CacheError) for entry in events]
+        entries.sort(key=lambda entry: entry.at, reverse=True)
+        watches = self._watches.values()
+        note = NO_SLOW_LOG + ("; sampled, there are too many" if any(watch.sampled for watch in watches) else "")
+        skipped = sum(watch.skipped for watch in watches)
+        return SlowLog(time.time(), self._known_identity(), tuple(entries[:KEPT]), note=note, skipped=skipped)
+
+    async def _poll_clients(self) -> ClientList:
+        async def ask(server: Server) -> Fields:
+            return await server.ask(b"stats conns\r\n", read_stats, sent={"stats conns": 1}, patient=False)
+
+        found = await self._fleet.each(ask)
+        clients = [
+            client
+            for server, fields in zip(self._fleet.servers, found, strict=True)
+            if not isinstance(fields, CacheError)
+            for client in connections_of(
+                fields, server=server.name if self._fleet.several else "", ours=server.local_names
+            )
+        ]
+        silent = [error.message for error in found if isinstance(error, CacheError)]
+        return ClientList(
+            time.time(), self._known_identity(), tuple(clients), total=len(clients), note="; ".join(silent)
+        )
+
+    async def _poll_topology(self) -> Topology:
+        answers = await self._answers(full=not self._fleet.several)
+        settings = await self._known_settings()
+        names = [server.name for server in self._fleet.servers]
+        return topology_of(list(zip(names, answers, strict=True)), identity=self._known_identity(), settings=settings)
+
+    def _known_identity(self) -> Identity:
+        address = ",".join(server.name for server in self._fleet.servers)
+        return self.identity or Identity(
+            "memcached", mode="fleet" if self._fleet.several else "standalone", address=address
+        )
+
+    async def scan(
+        self, cursor: bytes | None = None, *, match: bytes | None = None, type_: str | None = None, count: int = 500
+    ) -> ScanStep:
+        """Return the next names of the servers' dumps, one server after the other."""
+        self._raise_denied(DUMP)
+        if cursor is None:
+            answers = [answer for answer in await self._answers(patient=True) if isinstance(answer, Answer)]
+            total = sum(answer.number("curr_items") or 0 for answer in answers)
+            if type_ not in (None, "item"):
+                return ScanStep(time.time(), (), None, total, "every memcached value is an item")
+            cursor = self._scans.begin(total)
+        try:
+            return await self._scans.step(cursor, match=match, count=min(count, STEP))
+        except Unsupported as error:
+            self.denied[DUMP] = error
+            raise
+
+    async def facts(self, keys: Sequence[bytes], *, size: bool = True) -> KeyFactsList:
+        """Return expiry, size, idle time of `keys` without bumping or counting. A name that is refused has a note."""
+        sendable = [key for key in dict.fromkeys(keys) if self._sendable(key)]
+        found = await self._fleet.facts(sendable) if sendable else {}
+        facts = tuple(
+            found[key] if key in found else KeyFacts(key, exists=False, note=refusal(key).message) for key in keys
+        )
+        return KeyFactsList(time.time(), facts)
+
+    async def value(self, key: bytes, *, rows: int = VALUE_ROWS, max_bytes: int = VALUE_BYTES) -> Value:
+        """Return the first `max_bytes` of an item. `rows` means nothing here: an item is one string."""
+        check(key, self._scans.odd_keys)
+        return await self._fleet.value(key, max_bytes)
+
+    def _sendable(self, key: bytes) -> bool:
+        return is_plain(key) or key in self._scans.odd_keys
+
+    async def policies(self) -> tuple[str, ...]:
+        """Return none: see `why_not("policy")`."""
+        return ()
+
+    async def config(self, pattern: str) -> dict[str, str]:
+        """Return `stats settings` fields that match the glob; where servers differ, each one's, by ` | `."""
+        fits = compiled(pattern.encode()).fullmatch
+        found = await self._fleet.each(self._ask_settings)
+        differing: dict[str, list[str]] = {}
+        for fields in found:
+            if isinstance(fields, CacheError):
+                continue
+            for name, value in fields.items():
+                values = differing.setdefault(name, [])
+                if value not in values:
+                    values.append(value)
+        return {name: " | ".join(values) for name, values in differing.items() if fits(name.encode())}
+
+    async def flags(self, names: Sequence[str]) -> dict[str, frozenset[str] | None]:
+        """Return what each command does, from our own table."""
+        return {name: flags_of(name) for name in names}
+
+    async def execute(self, commands: Sequence[Command]) -> list[object]:
+        """Send commands: those on a key to every server that holds it, the others to all servers.
+
+        A command that is not one of memcached's, or whose words cannot be sent safely, is
+        refused here. In a fleet a server's failure stands in the places of its commands.
+        """
+        wires = [wired(command, self._scans.odd_keys) for command in commands]
+        ready = {at: wire for at, wire in enumerate(wires) if isinstance(wire, Wire)}
+        places = await self._places(ready)
+        by_server: dict[Server, list[int]] = {}
+        for at, servers in places.items():
+            for server in servers:
+                by_server.setdefault(server, []).append(at)
+        answers = await asyncio.gather(
+            *(self._fleet.run(server, [ready[at] for at in indices]) for server, indices in by_server.items())
+        )
+        replies: dict[int, list[object]] = {}
+        for indices, answered in zip(by_server.values(), answers, strict=True):
+            for at, reply in zip(indices, answered, strict=True):
+                replies.setdefault(at, []).append(reply)
+        if replies and self._fleet.several:
+            self._raise_when_none_answers([reply for some in replies.values() for reply in some])
+        return [merged(replies[at]) if isinstance(wire, Wire) else wire for at, wire in enumerate(wires)]
+
+    async def _places(self, wires: dict[int, Wire]) -> dict[int, list[Server]]:
+        """Return where each command goes. What makes an item goes to its home, the rest to all that hold it."""
+        everywhere = list(self._fleet.servers)
+        held = [wire.key for wire in wires.values() if wire.key is not None and not wire.makes]
+        holders = await self._fleet.holders(list(dict.fromkeys(held))) if held else {}
+        return {
+            at: everywhere if wire.key is None else [self._fleet.home(wire.key)] if wire.makes else holders[wire.key]
+            for at, wire in wires.items()
+        }
+
+    def _raise_when_none_answers(self, replies: list[object]) -> None:
+        errors = [reply for reply in replies if isinstance(reply, Unreachable)]
+        if errors and len(errors) == len(replies):
+            raise self._fleet.none_answers(errors)
+
+    def why_not(self, capability: Capability) -> str | None:
+        """Return why `capability` cannot be used here, or None."""
+        remembered = {"scan": DUMP, "slowlog": WATCH}.get(capability, "")
+        if remembered in self.denied:
+            return self.denied[remembered].message
+        return WHY_NOT.get(capability)
+
+    def _raise_denied(self, name: str) -> None:
+        if (error := self.denied.get(name)) is not None:
+            raise type(error)(error.message, error.hint, error.detail)
