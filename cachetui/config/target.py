@@ -1,13 +1,19 @@
-"""Where to connect and how to look: targets, profiles and settings. No secret shows in a repr."""
+"""What to connect to and how to look: plain data. No secret shows in a repr."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal
+
+from cachetui.text import printable
 
 TargetKind = Literal["auto", "redis", "sentinel", "cluster", "memcached", "replay"]
 
 TIMEOUT_S = 2.0
+
+INTERVAL_RANGE_S = (0.2, 3600.0)
+"""How often a server may be asked."""
 
 
 class Secret(str):
@@ -54,6 +60,7 @@ class Target:
     kind: TargetKind
     """`auto`: ask the server what it is."""
     addresses: tuple[Address, ...]
+    """Several for Sentinel, Cluster and Memcached; for `auto` the places to look, best first."""
     user: str | None = None
     password: Secret | None = None
     db: int = 0
@@ -70,8 +77,28 @@ class Target:
 
     @property
     def name(self) -> str:
-        """The target for display: a URL without secrets."""
-        raise NotImplementedError
+        """The target for display: a URL without user and password, printable."""
+        return printable(_name(self))
+
+
+def _name(target: Target) -> str:
+    where = ",".join(str(address) for address in target.addresses)
+    redis = "rediss" if target.tls else "redis"
+    match target.kind:
+        case "replay":
+            return f"replay:{PurePath(target.path).name}"
+        case "auto":
+            return where
+        case "memcached":
+            return f"memcached+unix://{where}" if target.addresses[0].path else f"memcached://{where}"
+        case "sentinel":
+            return f"{redis}+sentinel://{where}/{target.service or ''}/{target.db}"
+        case "cluster":
+            return f"{redis}+cluster://{where}"
+        case _ if target.addresses[0].path:
+            return f"unix://{where}" + (f"?db={target.db}" if target.db else "")
+        case _:
+            return f"{redis}://{where}/{target.db}"
 
 
 @dataclass(frozen=True, slots=True)
