@@ -39,14 +39,25 @@ class Source(Protocol):
     nothing is left to return.
     """
 
-    name: str
-    """The target for display: without secrets, printable."""
-    identity: Identity | None
-    """None before the first successful `open` or poll; follows changes of role."""
-    sent: Counter[str]
-    """Commands sent so far by lower-case name: what our looking costs the server."""
-    denied: Mapping[str, CacheError]
-    """Refused or unknown commands by upper-case name (`CONFIG GET`, `SLOWLOG`, `INFO`)."""
+    @property
+    def name(self) -> str:
+        """The target for display: without secrets, printable."""
+        ...
+
+    @property
+    def identity(self) -> Identity | None:
+        """None before the first successful `open` or poll; follows changes of role."""
+        ...
+
+    @property
+    def sent(self) -> Counter[str]:
+        """Commands sent so far by lower-case name: what our looking costs the server."""
+        ...
+
+    @property
+    def denied(self) -> Mapping[str, CacheError]:
+        """Refused or unknown commands by upper-case name (`CONFIG GET`, `SLOWLOG`, `INFO`)."""
+        ...
 
     async def open(self) -> Identity:
         """Connect, authenticate, find out what the server is. May be called again."""

@@ -1,0 +1,279 @@
+"""The connections to one server: few of them, opened when needed, with a memory for what was refused.
+
+A lane is one connection and its queue, so that a slow poll of one kind does not hold up another.
+An epoch is the time between two losses of a connection: permissions and features are asked
+again in each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from redis.exceptions import RedisError
+
+from cachetui.config import Address
+from cachetui.errors import AuthFailed, Busy, CacheError
+from cachetui.source import faults, probe
+from cachetui.source.redis.connection import Argument, Credentials, Link, RefusedReply, command_name
+from cachetui.source.redis.features import Features, read_features
+from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map, as_text
+
+LaneName = Literal["stats", "lists", "keys"]
+
+_NETWORK = (OSError, RedisError, EOFError, faults.Garbage, faults.ReplyTooLong, faults.ClosedEarly)
+_TLS_SHARE = 0.7
+"""Part of the deadline for a TLS handshake; the rest finds out whether TLS is spoken at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a new connection told of the server at its other end."""
+
+    address: Address
+    hello: dict[str, object]
+    """Empty where HELLO is missing or denied."""
+    info: bytes | None
+    """INFO server; None where it is denied."""
+    role: object | None
+    """The first word of ROLE, or HELLO's; None where both are denied."""
+
+
+@dataclass
+class Lane:
+    """One connection with its queue."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    link: Link | None = None
+    epoch: int = -1
+
+
+class Session:
+    """All connections to one server.
+
+    `endpoint` says where it is now (a Sentinel group may answer differently each time);
+    `arrived` is told of each new connection; the CacheError it raises refuses the server.
+    """
+
+    def __init__(
+        self,
+        endpoint: Callable[[], Awaitable[Address]],
+        credentials: Credentials,
+        arrived: Callable[[Arrival], None],
+    ) -> None:
+        self._endpoint, self._credentials, self._arrived = endpoint, credentials, arrived
+        self._lanes: dict[LaneName, Lane] = {"stats": Lane(), "lists": Lane(), "keys": Lane()}
+        self.sent: Counter[str] = Counter()
+        self.denied: dict[str, CacheError] = {}
+        self.features: Features | None = None
+        self.epoch = 0
+        self.address: Address | None = None
+        self._busy_since: float | None = None
+        self._switched = False
+
+    @property
+    def client_ids(self) -> frozenset[int]:
+        """The server's numbers of our open connections."""
+        links = [lane.link for lane in self._lanes.values()]
+        return frozenset(link.client_id for link in links if link is not None and link.client_id is not None)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for lane in self._lanes.values():
+            await self._drop(lane)
+
+    @asynccontextmanager
+    async def deadline(self, seconds: float | None = None) -> AsyncIterator[None]:
+        """Bound everything inside by the deadline of one call."""
+        limit = seconds or self._credentials.timeout_s
+        try:
+            async with asyncio.timeout(limit):
+                yield
+        except TimeoutError as error:
+            raise faults.timed_out(self.address or await self._endpoint_or_blank(), limit) from error
+
+    async def _endpoint_or_blank(self) -> Address:
+        return self.address or Address("the server", 0)
+
+    async def ask(self, lane: LaneName, *command: Argument) -> object:
+        """Return the reply of one command; a refusal is raised."""
+        (reply,) = await self.ask_all(lane, [command])
+        if isinstance(reply, CacheError):
+            raise reply
+        return reply
+
+    async def ask_all(self, lane: LaneName, commands: Sequence[Sequence[Argument]]) -> list[object]:
+        """Return the replies of one pipeline, a CacheError in the place of each that was refused.
+
+        What was refused before in this epoch is not sent again. Raises Busy when a script
+        blocks the server, and what `faults` makes of a broken connection.
+        """
+        names = [command_name(command) for command in commands]
+        async with self._ready(self._lanes[lane]) as link:
+            due = [at for at, name in enumerate(names) if name not in self.denied]
+            answers = await self._exchange(link, [commands[at] for at in due]) if due else []
+            replies: list[object] = [self.denied.get(name) for name in names]
+            for at, answer in zip(due, answers, strict=True):
+                replies[at] = self._understood(answer, names[at])
+            await self._raise_busy(link, replies)
+        return replies
+
+    def _understood(self, answer: object, name: str) -> object:
+        if not isinstance(answer, RefusedReply):
+            return answer
+        error = faults.reply_error(str(answer), name)
+        if faults.concerns_command(error):
+            self.denied[name] = error
+        return error
+
+    async def _raise_busy(self, link: Link, replies: Sequence[object]) -> None:
+        busy = next((reply for reply in replies if isinstance(reply, Busy)), None)
+        if busy is None:
+            if replies:
+                self._busy_since = None
+            return
+        now = time.monotonic()
+        self._busy_since = self._busy_since or now
+        text = str(busy.detail.get("reply", ""))
+        detail: dict[str, object] = {"reply": text, "seen_ms": round((now - self._busy_since) * 1000)}
+        detail["kill"] = "FUNCTION KILL" if "FUNCTION KILL" in text else "SCRIPT KILL"
+        if self.features is None or self.features.knows("function"):
+            detail |= await self._running_function(link)
+        raise Busy(busy.message, busy.hint, detail)
+
+    async def _running_function(self, link: Link) -> dict[str, object]:
+        """Return what FUNCTION STATS says of a running function; an EVAL is not told."""
+        if "FUNCTION STATS" in self.denied:
+            return {}
+        (answer,) = await self._exchange(link, [["FUNCTION", "STATS"]])
+        reply = self._understood(answer, "FUNCTION STATS")
+        running = as_map(as_map(reply).get("running_script")) if not isinstance(reply, CacheError) else {}
+        if not running:
+            return {}
+        command = running.get("command")
+        words = command if isinstance(command, list) else [command]
+        return {
+            "name": as_text(running.get("name"), 200),
+            "command": " ".join(as_text(word, 80) for word in words[:20]),
+            "duration_ms": as_int(running.get("duration_ms")),
+        }
+
+    async def _exchange(self, link: Link, commands: Sequence[Sequence[Argument]]) -> list[object]:
+        """Like `Link.exchange`, with errors in our own words; a link that failed is closed."""
+        try:
+            return await link.exchange(commands)
+        except asyncio.CancelledError:
+            await link.close()
+            raise
+        except _NETWORK as error:
+            await link.close()
+            self._lose(link)
+            raise faults.from_exception(error, link.address, self._credentials.timeout_s) from error
+
+    def _lose(self, link: Link) -> None:
+        """Begin a new epoch, once for all connections that one restart took away."""
+        for lane in self._lanes.values():
+            if lane.link is link and lane.epoch == self.epoch:
+                self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        self.epoch += 1
+        self.denied.clear()
+        self.features = None
+
+    @asynccontextmanager
+    async def _ready(self, lane: Lane) -> AsyncIterator[Link]:
+        async with lane.lock:
+            if lane.link is not None and not lane.link.usable:
+                if not lane.link.closed and lane.epoch == self.epoch:
+                    self._begin_epoch()
+                await self._drop(lane)
+            elif lane.link is not None and lane.epoch != self.epoch:
+                await self._drop(lane)
+            if lane.link is None:
+                await self._connect(lane)
+            assert lane.link is not None
+            if self.features is None:
+                await self._look_around(lane.link)
+            yield lane.link
+
+    async def _drop(self, lane: Lane) -> None:
+        if lane.link is not None:
+            link, lane.link = lane.link, None
+            await link.close()
+
+    async def _connect(self, lane: Lane) -> None:
+        address = await self._endpoint()
+        self.address = address
+        who = self._credentials
+        link = Link(address, who, self._count)
+        try:
+            async with asyncio.timeout(who.timeout_s * _TLS_SHARE if who.tls else None):
+                await link.open()
+        except (*_NETWORK, CacheError) as error:
+            raise await self._diagnosed(error, address) from error
+        lane.link, lane.epoch = link, self.epoch
+        try:
+            await self._introduce(lane, link)
+        except BaseException:
+            await self._drop(lane)
+            raise
+
+    def _count(self, command: Sequence[Argument]) -> None:
+        self.sent[as_text(command[0], 40).lower()] += 1
+
+    async def _diagnosed(self, error: BaseException, address: Address) -> CacheError:
+        """Return what is wrong with a connection that could not be made: where TLS may be the cause, try."""
+        seen = faults.from_exception(error, address, self._credentials.timeout_s)
+        if isinstance(error, CacheError) or isinstance(seen, AuthFailed) or address.path:
+            return seen
+        causes = faults.causes(error)
+        if self._credentials.tls is None:
+            cut = any(isinstance(cause, faults.ClosedEarly | ConnectionResetError) for cause in causes)
+            return faults.needs_tls(address) if cut and await probe.speaks_tls(address) else seen
+        refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
+        if seen.code in ("timed-out", "unreachable") and not refused and await probe.speaks_plain(address):
+            return faults.speaks_plain(address)
+        return seen
+
+    async def _introduce(self, lane: Lane, link: Link) -> None:
+        """Learn who answers on a new connection; ask not to be counted as a user of keys."""
+        if self.features is None:
+            await self._look_around(link)
+        commands: list[Sequence[Argument]] = []
+        if self.features is not None and self.features.knows("client|no-touch", unsure=False):
+            commands.append(["CLIENT", "NO-TOUCH", "on"])
+        commands += [["ROLE"], ["INFO", "server"]]
+        due = [command for command in commands if command_name(command) not in self.denied]
+        told: dict[object, object] = {}
+        for command, answer in zip(due, await self._exchange(link, due) if due else [], strict=True):
+            reply = self._understood(answer, command_name(command))
+            told[command[0]] = None if isinstance(reply, CacheError) else reply
+        info = as_bytes(told["INFO"]) if told.get("INFO") is not None else None
+        role = next(iter(as_list(told.get("ROLE"))), link.hello.get("role"))
+        self._arrived(Arrival(link.address, link.hello, info, role))
+        if self._switched:
+            # Another server answers at the same place: what the old one refused means nothing.
+            self._switched = False
+            self._begin_epoch()
+            lane.epoch = self.epoch
+
+    def switched(self) -> None:
+        """Note that another server, or a new run of it, has been recognised: a new epoch begins."""
+        self._switched = True
+
+    async def _look_around(self, link: Link) -> None:
+        """Ask which commands exist, once in an epoch. A busy server is asked again later."""
+        if "COMMAND INFO" in self.denied:
+            self.features = Features()
+            return
+        (answer,) = await self._exchange(link, [["COMMAND", "INFO", *Features.ASKED]])
+        reply = self._understood(answer, "COMMAND INFO")
+        if isinstance(reply, Busy):
+            return
+        self.features = Features() if isinstance(reply, CacheError) else read_features(reply)

@@ -1,0 +1,395 @@
+"""The `Source` for Redis and what speaks like it: Valkey, KeyDB; alone, in a cluster, or a Sentinel."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from cachetui.config import Address, Target
+from cachetui.errors import CacheError, Denied, ServerError
+from cachetui.model import (
+    ClientList,
+    Identity,
+    KeyFacts,
+    KeyFactsList,
+    ScanStep,
+    SlowLog,
+    Stats,
+    Topology,
+    Value,
+)
+from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Command, Kind, Polled
+from cachetui.source.redis import info as info_text
+from cachetui.source.redis import topology
+from cachetui.source.redis.connection import CLIENT_NAME, Argument, Credentials
+from cachetui.source.redis.discover import check_primary, endpoint_of
+from cachetui.source.redis.features import read_flags
+from cachetui.source.redis.info import Info, parse_info
+from cachetui.source.redis.keys import first_questions, length_question, to_facts
+from cachetui.source.redis.lists import parse_clients, parse_slowlog
+from cachetui.source.redis.policies import IMPOSSIBLE, parse_policies
+from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map, as_text
+from cachetui.source.redis.session import Arrival, LaneName, Session
+from cachetui.source.redis.values import Window, read_value
+
+SLOWLOG_ENTRIES = 128
+MANY_CLIENTS_BYTES = 150_000
+"""CLIENT LIST of some 500 clients: from here on it is parsed in a thread."""
+SCAN_COUNT = 1000
+"""More would hold up the server's other clients."""
+_SECRET_SETTINGS = ("requirepass", "masterauth", "primaryauth")
+
+_LANES: dict[Kind, LaneName] = {"stats": "stats", "slowlog": "lists", "clients": "lists", "topology": "lists"}
+
+
+class RedisSource:
+    """One Redis-like server (see `cachetui.source.base.Source` for the contract).
+
+    `protocol` 2 asks for RESP2; otherwise RESP3, and RESP2 where HELLO is missing or denied.
+    """
+
+    def __init__(self, target: Target, *, protocol: int = 3) -> None:
+        self.name = target.name
+        self.identity: Identity | None = None
+        self._target = target
+        self._session = Session(self._find, Credentials.of(target, protocol), self._arrived)
+        self._policy: str | None = None
+        self._threshold_us: int | None = None
+        self._policies: tuple[str, ...] | None = None
+
+    @property
+    def sent(self) -> Counter[str]:
+        """Commands sent so far by lower-case name."""
+        return self._session.sent
+
+    @property
+    def denied(self) -> Mapping[str, CacheError]:
+        """Refused or unknown commands of this connection by upper-case name."""
+        return self._session.denied
+
+    def now(self) -> float:
+        """Return Unix seconds."""
+        return time.time()
+
+    async def _find(self) -> Address:
+        return await endpoint_of(self._target, self._session.sent)
+
+    # Connecting
+
+    async def open(self) -> Identity:
+        """Connect, authenticate, find out what the server is."""
+        async with self._session.deadline():
+            await self._session.ask_all("stats", [])
+        assert self.identity is not None
+        return self.identity
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    def _arrived(self, arrival: Arrival) -> None:
+        """Take in who answers on a new connection."""
+        if self._target.kind == "sentinel":
+            check_primary(arrival.role, arrival.address)
+        before = self.identity
+        hello = arrival.hello | ({} if arrival.role is None else {"role": arrival.role})
+        self.identity = info_text.identity(parse_info(arrival.info), hello, str(arrival.address), before)
+        if before is not None and (before.run_id, before.address) != (self.identity.run_id, self.identity.address):
+            self._session.switched()
+            self._policies = None
+
+    def _recognise(self, info: Info) -> Identity:
+        assert self.identity is not None
+        self.identity = info_text.identity(info, {}, self.identity.address, self.identity)
+        return self.identity
+
+    # Polling
+
+    async def poll(self, kind: Kind) -> Polled:
+        """Return a new snapshot of `kind`."""
+        pollers: dict[Kind, Callable[[], Awaitable[Polled]]] = {
+            "stats": self._stats,
+            "slowlog": self._slowlog,
+            "clients": self._clients,
+            "topology": self._topology,
+        }
+        async with self._session.deadline():
+            return await pollers[kind]()
+
+    async def _server(self, lane: LaneName) -> Identity:
+        """Return who answers, connecting first where there is no connection."""
+        await self._session.ask_all(lane, [])
+        assert self.identity is not None
+        return self.identity
+
+    async def _stats(self) -> Stats:
+        server = await self._server("stats")
+        latency_us = await self._latency_us()
+        sections = info_text.SECTIONS if self._several_sections() else ("all",)
+        taken_at, keys, info = time.time(), None, Info()
+        (reply,) = await self._session.ask_all("stats", [("INFO", *sections)])
+        if not isinstance(reply, CacheError):
+            info = parse_info(reply)
+            server = self._recognise(info)
+        elif "INFO" not in self.denied:
+            raise reply
+        else:
+            size, role = await self._session.ask_all("stats", [("DBSIZE",), ("ROLE",)])
+            keys, server = as_int(size), self._role_from(role)
+        self._policy = info.fields.get("maxmemory_policy", self._policy)
+        return info_text.to_stats(
+            info,
+            server,
+            taken_at=taken_at,
+            latency_us=latency_us,
+            db=self._target.db,
+            keys=keys,
+            denied=tuple(sorted(self.denied)),
+        )
+
+    def _several_sections(self) -> bool:
+        features = self._session.features
+        return features is not None and features.subcommands
+
+    async def _latency_us(self) -> float | None:
+        """Return the round trip of the cheapest command that is allowed."""
+        for command in ("PING", "DBSIZE"):
+            if command not in self.denied:
+                began = time.perf_counter()
+                await self._session.ask_all("stats", [(command,)])
+                return (time.perf_counter() - began) * 1e6
+        return None
+
+    def _role_from(self, reply: object) -> Identity:
+        assert self.identity is not None
+        parts = as_list(reply)
+        role = info_text.role_word(parts[0]) if parts else None
+        if role is not None:
+            self.identity = dataclasses.replace(self.identity, role=role)
+        return self.identity
+
+    async def _slowlog(self) -> SlowLog:
+        server = await self._server("lists")
+        entries, total, threshold = await self._session.ask_all(
+            "lists",
+            [
+                ("SLOWLOG", "GET", SLOWLOG_ENTRIES),
+                ("SLOWLOG", "LEN"),
+                ("CONFIG", "GET", "slowlog-log-slower-than"),
+            ],
+        )
+        if isinstance(entries, CacheError):
+            raise entries
+        threshold_us = as_int(next(iter(as_map(threshold).values()), None))
+        return SlowLog(time.time(), server, parse_slowlog(entries), as_int(total), threshold_us)
+
+    async def _clients(self) -> ClientList:
+        server = await self._server("lists")
+        text = as_bytes(await self._session.ask("lists", "CLIENT", "LIST"))
+        taken_at, ours = time.time(), self._session.client_ids
+        if len(text) > MANY_CLIENTS_BYTES:
+            clients = await asyncio.to_thread(parse_clients, text, ours, CLIENT_NAME)
+        else:
+            clients = parse_clients(text, ours, CLIENT_NAME)
+        return ClientList(taken_at, server, clients, len(clients))
+
+    async def _topology(self) -> Topology:
+        server = await self._server("lists")
+        if server.mode == "sentinel":
+            return await self._sentinel_topology(server)
+        if server.mode == "cluster":
+            nodes, about = await self._session.ask_all("lists", [("CLUSTER", "NODES"), ("CLUSTER", "INFO")])
+            if not isinstance(nodes, CacheError):
+                return topology.cluster(nodes, None if isinstance(about, CacheError) else about, server, time.time())
+        (reply,) = await self._session.ask_all("lists", [("INFO", "replication")])
+        if not isinstance(reply, CacheError):
+            info = parse_info(reply)
+            return topology.replication(info, self._recognise(info), time.time())
+        role = await self._session.ask("lists", "ROLE")
+        return topology.from_role(role, self._role_from(role), time.time())
+
+    async def _sentinel_topology(self, server: Identity) -> Topology:
+        masters = await self._session.ask("lists", "SENTINEL", "MASTERS")
+        names = topology.sentinel_names(masters)
+        questions: list[Sequence[Argument]] = []
+        for name in names:
+            questions += [("SENTINEL", "REPLICAS", name), ("SENTINEL", "SENTINELS", name)]
+        answers = await self._session.ask_all("lists", questions) if questions else []
+        groups = {name: (answers[2 * at], answers[2 * at + 1]) for at, name in enumerate(names)}
+        return topology.sentinel(masters, groups, server, time.time())
+
+    # Keys
+
+    async def scan(
+        self, cursor: bytes | None = None, *, match: bytes | None = None, type_: str | None = None, count: int = 500
+    ) -> ScanStep:
+        """Return the next step of SCAN. A cursor of another run of the server raises ServerError."""
+        async with self._session.deadline():
+            await self._server("keys")
+            at = self._scan_position(cursor)
+            command: list[Argument] = ["SCAN", at, "COUNT", max(1, min(count, SCAN_COUNT))]
+            if match is not None:
+                command += ["MATCH", match]
+            if type_ is not None:
+                command += ["TYPE", type_]
+            commands: list[Sequence[Argument]] = [command]
+            if cursor is None:
+                commands.append(("DBSIZE",))
+            reply, *size = await self._session.ask_all("keys", commands)
+            if isinstance(reply, CacheError):
+                raise self._why_no_scan(reply)
+            parts = as_list(reply)
+            if len(parts) != 2:
+                raise ServerError("SCAN: the reply makes no sense", "a proxy may not support it")
+            following = as_bytes(parts[0])
+            keys = tuple(as_bytes(key) for key in as_list(parts[1]))
+            total = as_int(size[0]) if size else None
+            return ScanStep(time.time(), keys, None if following == b"0" else self._cursor(following), total)
+
+    def _run(self) -> bytes:
+        """Name this run of the server: a cursor is worthless in any other."""
+        if self.identity is not None and self.identity.run_id:
+            return self.identity.run_id.encode()
+        return b"epoch-%d" % self._session.epoch
+
+    def _cursor(self, position: bytes) -> bytes:
+        return self._run() + b":" + position
+
+    def _scan_position(self, cursor: bytes | None) -> bytes:
+        if cursor is None:
+            return b"0"
+        run, _, position = cursor.rpartition(b":")
+        if run != self._run():
+            raise ServerError(
+                "SCAN: the server was restarted or replaced in the middle", "the old cursor is worthless: begin again"
+            )
+        return position
+
+    def _why_no_scan(self, error: CacheError) -> CacheError:
+        if isinstance(error, Denied):
+            return Denied(
+                "SCAN: not permitted, so keys cannot be listed (KEYS would block the server)",
+                "ask for the permission +scan; a key can still be opened by its exact name",
+                error.detail,
+            )
+        return error
+
+    async def facts(self, keys: Sequence[bytes], *, size: bool = True) -> KeyFactsList:
+        """Return type, TTL and (with `size`) memory, encoding and length of `keys` in two round trips."""
+        async with self._session.deadline():
+            return KeyFactsList(time.time(), tuple(await self._facts(keys, size=size)))
+
+    async def _facts(self, keys: Sequence[bytes], *, size: bool) -> list[KeyFacts]:
+        if not keys:
+            return []
+        questions = [first_questions(key, size=size, policy=self._policy) for key in keys]
+        replies = await self._session.ask_all("keys", [command for group in questions for command in group])
+        found, at = [], 0
+        for key, group in zip(keys, questions, strict=True):
+            answers = replies[at : at + len(group)]
+            at += len(group)
+            failed = [answer for answer in answers if isinstance(answer, CacheError)]
+            if len(failed) == len(answers) and failed[0].code not in ("denied", "unsupported"):
+                raise failed[0]
+            found.append(to_facts(key, answers, self._policy))
+        return await self._with_lengths(found) if size else found
+
+    async def _with_lengths(self, found: list[KeyFacts]) -> list[KeyFacts]:
+        asked = [(at, command) for at, facts in enumerate(found) if (command := length_question(facts.key, facts))]
+        replies = await self._session.ask_all("keys", [command for _, command in asked]) if asked else []
+        for (at, _), reply in zip(asked, replies, strict=True):
+            found[at] = _with_length(found[at], as_int(reply))
+        return found
+
+    async def value(self, key: bytes, *, rows: int = VALUE_ROWS, max_bytes: int = VALUE_BYTES) -> Value:
+        """Return a window on the value: at most `rows` elements, `max_bytes` of each."""
+        async with self._session.deadline():
+            (facts,) = await self._facts([key], size=True)
+            features = self._session.features
+            field_ttl = features is not None and features.knows("httl", unsure=False)
+
+            async def ask(commands: Sequence[Sequence[Argument]]) -> list[object]:
+                return await self._session.ask_all("keys", commands)
+
+            window = Window(max(1, rows), max(1, max_bytes))
+            return await read_value(ask, facts, window, field_ttl=field_ttl, taken_at=time.time())
+
+    # Settings and acting
+
+    async def policies(self) -> tuple[str, ...]:
+        """Return the allowed eviction policies: the server's refusal of an impossible one lists them."""
+        if self._policies is None:
+            async with self._session.deadline():
+                (reply,) = await self._session.ask_all("keys", [("CONFIG", "SET", "maxmemory-policy", IMPOSSIBLE)])
+            text = str(reply.detail.get("reply", "")) if isinstance(reply, CacheError) else ""
+            self._policies = parse_policies(text)
+        return self._policies
+
+    async def config(self, pattern: str) -> dict[str, str]:
+        """Return the settings that match the glob; passwords come as `***`."""
+        async with self._session.deadline():
+            reply = await self._session.ask("keys", "CONFIG", "GET", pattern)
+        settings = {name: as_text(value) for name, value in as_map(reply).items()}
+        return {name: "***" if value and _is_secret(name) else value for name, value in settings.items()}
+
+    async def flags(self, names: Sequence[str]) -> dict[str, frozenset[str] | None]:
+        """Return flags and ACL categories by COMMAND INFO; names as `del`, `CONFIG SET` or `config|set`."""
+        asked = [name.lower().replace(" ", "|") for name in names]
+        wanted = list(dict.fromkeys([*asked, *(name.split("|")[0] for name in asked)]))
+        async with self._session.deadline():
+            reply = await self._session.ask("keys", "COMMAND", "INFO", *wanted)
+        found = dict(read_flags(wanted, reply))
+        subcommands = self._several_sections()
+        result: dict[str, frozenset[str] | None] = {}
+        for name, at in zip(names, asked, strict=True):
+            parent = None if subcommands else found[at.split("|")[0]]
+            result[name] = found[at] if found[at] is not None else parent
+        return result
+
+    async def execute(self, commands: Sequence[Command]) -> list[object]:
+        """Send one pipeline, each command exactly once; a CacheError stands for each that was refused."""
+        if not commands:
+            return []
+        async with self._session.deadline():
+            return await self._session.ask_all("keys", commands)
+
+    def why_not(self, capability: Capability) -> str | None:
+        """Return why `capability` cannot be used here, None when it can as far as is known."""
+        mode = self.identity.mode if self.identity else ""
+        role = self.identity.role if self.identity else None
+        if mode == "sentinel" and capability not in ("clients", "kill"):
+            return "a Sentinel watches servers and holds no keys: connect to one of them"
+        if role == "replica" and capability in ("delete", "ttl"):
+            return "this server is a replica and takes no writes: connect to the primary"
+        for name in _NEEDS[capability]:
+            error = self.denied.get(name)
+            if error is not None:
+                return error.line()
+        features = self._session.features
+        if features is not None and capability == "delete" and not (features.knows("unlink") or features.knows("del")):
+            return "this server knows neither UNLINK nor DEL"
+        return None
+
+
+_NEEDS: dict[Capability, tuple[str, ...]] = {
+    "scan": ("SCAN",),
+    "value": ("TYPE",),
+    "slowlog": ("SLOWLOG",),
+    "clients": ("CLIENT LIST",),
+    "delete": ("UNLINK", "DEL"),
+    "ttl": ("EXPIRE", "PERSIST"),
+    "policy": ("CONFIG SET",),
+    "maxmemory": ("CONFIG SET",),
+    "kill": ("CLIENT KILL",),
+}
+
+
+def _is_secret(name: str) -> bool:
+    return name in _SECRET_SETTINGS or name.endswith("pass")
+
+
+def _with_length(facts: KeyFacts, length: int | None) -> KeyFacts:
+    return dataclasses.replace(facts, length=length)
