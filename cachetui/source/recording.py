@@ -112,7 +112,10 @@ def decode(line: Line) -> Entry | None:
         if "snapshot" in document:
             if document["snapshot"].get("type") not in {cls.__name__ for cls in KIND_OF}:
                 return None
-            return Entry(line.at, line.kind, snapshot_from_plain(clean(document["snapshot"])))
+            snapshot = snapshot_from_plain(clean(document["snapshot"]))
+            if KIND_OF[type(snapshot)] != line.kind:
+                raise ValueError(f"a {type(snapshot).__name__} there")
+            return Entry(line.at, line.kind, snapshot)
         if "trouble" in document:
             return Entry(line.at, line.kind, cast("Trouble", from_plain(Trouble, clean(document["trouble"]))))
         if "identity" in document:
