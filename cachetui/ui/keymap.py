@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from textual.keys import KEY_ALIASES, Keys, _character_to_key, key_to_character
+from textual.keys import KEY_ALIASES, REPLACED_KEYS, Keys, _character_to_key, key_to_character
 
 from cachetui.text import printable
 
 ALWAYS_HARMLESS = frozenset(
-    ("enter", "escape", "tab", "shift+tab", "space", "backspace", "question_mark", "ctrl+c", *"hjklgGqyn0123456789")
-    + ("up", "down", "left", "right", "home", "end", "pageup", "pagedown")
+    [
+        *("enter", "escape", "tab", "shift+tab", "space", "backspace", "question_mark", "ctrl+c"),
+        *("up", "down", "left", "right", "home", "end", "pageup", "pagedown"),
+        *"hjklgGqy0123456789",
+    ]
 )
 """Presses that hands make without thinking: nothing that changes a server may be put on them."""
 
@@ -65,7 +68,7 @@ def resolve_keymap(commands: Sequence[Row], overrides: Mapping[str, str]) -> tup
             presses = tuple(dict.fromkeys(normal_press(press) for press in _parts(wanted)))
             _refuse_risky(row, presses, harmless)
         except ValueError as error:
-            problems.append(f"keymap: {printable(command_id, 40)} = {printable(wanted, 40)!r}: {error}")
+            problems.append(f"keymap: {printable(command_id, 40)} = '{printable(wanted, 40)}': {error}")
         else:
             accepted[command_id] = presses
     problems += _drop_clashes(commands, accepted)
@@ -87,7 +90,7 @@ def normal_press(press: str) -> str:
     held = sorted({modifier.strip().lower() for modifier in modifiers})
     named = _base(base.strip())
     if named is None or not set(held) <= set(_MODIFIERS):
-        raise ValueError(f"{printable(given, 40)!r} is not a press; write d, D, ctrl+d, f5, enter, slash or /")
+        raise ValueError(f"'{printable(given, 40)}' is not a press; write d, D, ctrl+d, f5, enter, slash or /")
     if len(named) == 1 and named.isalpha():
         if held == ["shift"]:
             return named.upper()
@@ -102,7 +105,7 @@ def _base(name: str) -> str | None:
     spoken = _SPOKEN.get(name.lower(), name.lower())
     if spoken in _NAMED or spoken == "comma":
         return spoken
-    character = key_to_character(spoken)
+    character = key_to_character(REPLACED_KEYS.get(spoken, spoken))
     # Only what a press can produce: the name of a control character is none.
     return _character_to_key(character) if character is not None and character.isprintable() else None
 
@@ -140,7 +143,7 @@ def _drop_clashes(commands: Sequence[Row], accepted: dict[str, tuple[str, ...]])
     while clash := _clash(commands, accepted):
         loser, press, holder = clash
         wanted = ",".join(accepted.pop(loser))
-        problems.append(f"keymap: {loser} = {wanted!r}: {press} is the press of {holder} already")
+        problems.append(f"keymap: {loser} = '{wanted}': {press} is the press of {holder} already")
     return problems
 
 

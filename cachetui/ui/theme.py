@@ -20,7 +20,7 @@ from pathlib import Path
 
 from textual.color import Color, ColorParseError
 from textual.css.constants import VALID_STYLE_FLAGS
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 from cachetui.errors import BadConfig
 from cachetui.text import printable
@@ -72,7 +72,7 @@ def find_theme(loaded: Themes, wanted: str) -> Theme:
         return load_theme(wanted)
     if wanted not in loaded.themes:
         names = ", ".join(sorted(loaded.themes))
-        raise BadConfig(f"no theme is named {printable(wanted, 40)!r}", f"There are {names}; or give a .toml file")
+        raise BadConfig(f"no theme is named '{printable(wanted, 40)}'", f"There are {names}; or give a .toml file")
     return loaded.themes[wanted]
 
 
@@ -119,7 +119,9 @@ def _read(path: Path) -> str:
 @cache
 def _textual_variables() -> frozenset[str]:
     """The variables that Textual's own widgets read."""
-    return frozenset(Theme("names", primary="#000000").to_color_system().generate())
+    plain = Theme("names", primary="#000000").to_color_system().generate()
+    ansi = BUILTIN_THEMES["ansi-dark"]
+    return frozenset((*plain, *ansi.to_color_system().generate(), *ansi.variables))
 
 
 class _Reader:
@@ -140,6 +142,9 @@ class _Reader:
         colors = self._colors(self._table(document, "colors"))
         variables = self._variables(self._table(document, "variables"), colors)
         ansi = Color.parse(colors["background"]).ansi is not None
+        if ansi:
+            # Textual's widgets read more variables on such a theme than it generates.
+            variables = {**BUILTIN_THEMES["ansi-dark" if dark else "ansi-light"].variables, **variables}
         theme = Theme(name, dark=dark, variables=variables, ansi=ansi, **colors)  # type: ignore[arg-type]
         # What applying the theme would compute: nothing may be left to fail then.
         theme.to_color_system().generate()
@@ -187,7 +192,7 @@ class _Reader:
 
     def _opaque(self, section: str, name: str, value: object) -> str:
         color = self._color(section, name, value)
-        if color.auto or (color.a < 1 and color.ansi is None):
+        if color.a < 1:
             raise self._wrong(section, name, "must be a colour one cannot see through")
         return str(value)
 
@@ -210,7 +215,7 @@ class _Reader:
         try:
             return Color.parse(value)
         except ColorParseError as error:
-            said = f"{printable(value, 40)!r} is not a colour; {_COLOR_HELP}"
+            said = f"'{printable(value, 40)}' is not a colour; {_COLOR_HELP}"
             raise self._wrong(section, name, said) from error
 
     def _refuse_unknown(self, section: str, table: dict[str, object], allowed: tuple[str, ...]) -> None:
