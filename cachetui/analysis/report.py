@@ -34,7 +34,7 @@ def report(
     """
     known = sane(evidence)
     live = known.stats if known.stats is not None and not away(known) else None
-    refused = sorted({text.printable(name, 100) for name in (*denied, *(live.denied if live else ()))})
+    refused = sorted({text.printable(name, 100) for name in (*denied, *(live.denied if live else ())) if name})
     if status is None:
         status = "error" if live is None else "partial" if refused else "success"
     document: dict[str, object] = {

@@ -79,7 +79,8 @@ def _rows(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """Return the rows whose figures are all possible or unknown."""
     if not rows:
         return rows
-    figures = attrgetter(*_numeric_once(type(rows[0])))
+    names = _numeric_once(type(rows[0]))
+    figures = attrgetter(names[0], *names)  # twice the first: one name alone would not give a tuple
     return tuple(row for row in rows if all(value is None or 0 <= value <= LARGEST for value in figures(row)))
 
 

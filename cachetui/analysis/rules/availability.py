@@ -65,7 +65,8 @@ def refused(evidence: Evidence) -> Problem | None:
     word = str(trouble.detail.get("reply", "")).split(" ", 1)[0]
     meaning = MEANINGS.get(word)
     priority: Priority = "high" if trouble.code in NOT_ANSWERING else "medium"
-    return _trouble(evidence, trouble.code, f"{_sentence(meaning.action)}" if meaning else "", priority)
+    action = _sentence(meaning.action) if meaning else "Look into the server's own log."
+    return _trouble(evidence, trouble.code, action, priority)
 
 
 def loading(evidence: Evidence) -> Problem | None:
@@ -137,7 +138,7 @@ def _trouble(evidence: Evidence, code: str, otherwise: str, priority: Priority =
     trouble = evidence.trouble
     if trouble is None or trouble.code != code:
         return None
-    message = text.printable(trouble.message, 300).rstrip(".")
+    message = text.printable(trouble.message, 300).rstrip(".") or f"no connection ({code})"
     lasting = max(0.0, evidence.taken_at - trouble.since)
     told = f", for {text.duration(lasting)}" if lasting >= _SINCE_LEAST_S else ""
     stats = evidence.stats

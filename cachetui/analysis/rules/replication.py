@@ -107,19 +107,19 @@ def refusals(word: str, priority: Priority, issue: str) -> Judge:
 
 def topology(evidence: Evidence) -> Problem | None:
     seen, stats = evidence.topology, evidence.stats
-    if seen is None or not seen.problems:
+    problems = [problem.rstrip(".") for problem in seen.problems if problem.strip(". ")] if seen else []
+    if seen is None or not problems:
         return None
     if seen.server.mode == "standalone" and stats is not None and (stats.link_up is False or stats.sync_running):
         return None  # link_down and sync_running say it with its figures
     lost = any(node.role == "primary" and _failed(node) for node in seen.nodes)
-    unserved = seen.server.mode == "cluster" and any("slot" in problem.lower() for problem in seen.problems)
-    first = seen.problems[0].rstrip(".")
-    more = f" (and {len(seen.problems) - 1} more)" if len(seen.problems) > 1 else ""
+    unserved = seen.server.mode == "cluster" and any("slot" in problem.lower() for problem in problems)
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return Problem(
         "high" if lost or unserved else "medium",
-        f"{first}{more}",
+        f"{problems[0]}{more}",
         "See the topology (press 4): bring the failed server back or promote its replica.",
-        {"problems": list(seen.problems), "nodes": len(seen.nodes), "mode": seen.server.mode},
+        {"problems": problems, "nodes": len(seen.nodes), "mode": seen.server.mode},
     )
 
 
