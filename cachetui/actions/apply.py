@@ -8,18 +8,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from cachetui.actions.journal import Journal, who
 from cachetui.actions.plan import Command, Plan, refuse_replica, render
 from cachetui.actions.plan.commands import valid_memcached_word
+from cachetui.actions.tally import Failure, Outcome, Progress, Tally
 from cachetui.errors import CacheError, Denied, Refused, ServerError, Unsupported
 from cachetui.model import JournalEntry
 from cachetui.source.base import Source
 from cachetui.text import printable
 
-State = Literal["done", "failed", "stopped", "refused"]
+__all__ = ["Failure", "Guard", "Outcome", "Progress", "apply"]
 
 CONTAINERS = frozenset(
     b"ACL CLIENT CLUSTER CONFIG DEBUG FUNCTION LATENCY MEMORY MODULE OBJECT SCRIPT SLOWLOG XGROUP".split()
@@ -28,7 +28,6 @@ CONTAINERS = frozenset(
 READ = "readonly"
 CHANGES = frozenset({"write", "admin", "dangerous"})
 
-FAILURES_KEPT = 5
 KEYS_CHECKED = 20
 COMMANDS_JOURNALLED = 20
 
@@ -49,107 +48,6 @@ class Guard:
             if known is None or READ not in known or known & CHANGES:
                 because = f" ({self.reason})" if self.reason else ""
                 raise Refused(f"read-only{because}: {name} was not sent", "nothing was changed")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a running plan stands."""
-
-    done: int
-    failed: int
-    left: int
-    rate: float
-    """Commands answered per second since the start."""
-    missing: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One command that the server refused."""
-
-    command: str
-    """Its exact text."""
-    error: CacheError
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a plan. `done + missing + failed + unknown + left` is the number of its commands."""
-
-    state: State
-    """`refused`: the server permitted none of it. `stopped`: `left` or `unknown` is not 0."""
-    done: int
-    missing: int
-    """Gone already: the command changed nothing."""
-    failed: int
-    left: int
-    """Never sent."""
-    unknown: int
-    """Sent when the connection broke: carried out or not, nobody knows."""
-    errors: tuple[Failure, ...]
-    """The first few."""
-    seconds: float
-    reason: str = ""
-    """Why it stopped or failed, in a sentence."""
-    checks: tuple[str, ...] = ()
-    """What looking again afterwards showed."""
-    verified: bool | None = None
-    """False: the server does not show what was set. None: not checked."""
-
-    @property
-    def exit_code(self) -> int:
-        """Return the process's exit code for this outcome."""
-        if self.state == "done" and self.verified is not False:
-            return 0
-        return Refused.exit_code if self.state == "refused" else 4
-
-    def line(self) -> str:
-        """Return the tally as one line."""
-        others = (
-            (self.missing, "gone already"),
-            (self.failed, "failed"),
-            (self.unknown, "unknown (in flight when the connection broke)"),
-            (self.left, "not sent"),
-        )
-        parts = [f"{self.done:,} done", *(f"{count:,} {words}" for count, words in others if count)]
-        return ", ".join(parts) + (f": {self.reason}" if self.reason else "")
-
-
-@dataclass(slots=True)
-class _Tally:
-    """The counts while a plan runs."""
-
-    left: int
-    done: int = 0
-    missing: int = 0
-    failed: int = 0
-    in_flight: int = 0
-    denied: int = 0
-    errors: list[Failure] = field(default_factory=list)
-    reason: str = "interrupted"
-    """Holds until the run ends by itself."""
-    began: float = field(default_factory=time.monotonic)
-
-    @property
-    def answered(self) -> int:
-        return self.done + self.missing + self.failed
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-    def progress(self) -> Progress:
-        rate = self.answered / max(self.seconds, 1e-9)
-        return Progress(self.done, self.failed, self.left, rate, self.missing)
-
-    def state(self) -> State:
-        if self.failed and self.failed == self.denied == self.answered:
-            return "refused"
-        if self.failed and self.failed == self.answered:
-            return "failed"
-        if self.left or self.in_flight:
-            return "stopped"
-        return "failed" if self.failed else "done"
 
 
 async def apply(
@@ -173,7 +71,7 @@ async def apply(
     survey = await asyncio.to_thread(_survey, plan, journal)
     await _check_server(plan, source, guard, survey)
     entry = _begin(plan, journal, survey)
-    tally = _Tally(left=len(plan.steps))
+    tally = Tally(left=len(plan.steps))
     trouble = ""
     try:
         await _run(plan, source, tally, progress, cancel)
@@ -183,19 +81,7 @@ async def apply(
         # On every way out, a cancelled task's and a defect's too: the journal must say how far it went.
         trouble = _end(journal, entry, tally)
     verified, checks = await _verify(plan, source, tally)
-    return Outcome(
-        state=tally.state(),
-        done=tally.done,
-        missing=tally.missing,
-        failed=tally.failed,
-        left=tally.left,
-        unknown=tally.in_flight,
-        errors=tuple(tally.errors),
-        seconds=tally.seconds,
-        reason=tally.reason,
-        checks=(*checks, trouble) if trouble else checks,
-        verified=verified,
-    )
+    return tally.outcome(verified, (*checks, trouble) if trouble else checks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +185,7 @@ def _begin(plan: Plan, journal: Journal, survey: _Survey) -> JournalEntry:
     return entry
 
 
-def _end(journal: Journal, entry: JournalEntry, tally: _Tally) -> str:
+def _end(journal: Journal, entry: JournalEntry, tally: Tally) -> str:
     """Write the end to the journal; return what to tell when that fails, for the writes are done."""
     ended = replace(
         entry,
@@ -321,7 +207,7 @@ def _end(journal: Journal, entry: JournalEntry, tally: _Tally) -> str:
 async def _run(
     plan: Plan,
     source: Source,
-    tally: _Tally,
+    tally: Tally,
     progress: Callable[[Progress], None] | None,
     cancel: asyncio.Event | None,
 ) -> None:
@@ -338,42 +224,16 @@ async def _run(
         if len(replies) != len(batch):
             raise ServerError(f"{len(replies)} replies came to {len(batch)} commands")
         tally.in_flight = 0
-        failed = _count(batch, replies, tally)
+        failed = tally.count(batch, replies)
         if progress is not None:
             progress(tally.progress())
-        if failed == len(batch) and tally.left:
-            tally.reason = f"every command of a batch was refused: {tally.errors[-1].error.line()}"
+        if failed == len(batch) and tally.left and tally.last_error is not None:
+            tally.reason = f"every command of a batch was refused: {tally.last_error.line()}"
             return
     tally.reason = tally.errors[0].error.line() if tally.errors else ""
 
 
-def _count(batch: Sequence[Command], replies: Sequence[object], tally: _Tally) -> int:
-    """Count the replies of one batch and return how many of them failed."""
-    before = tally.failed
-    for command, reply in zip(batch, replies, strict=True):
-        if reply in _NOTHING:
-            tally.missing += 1
-        elif reply in _CHANGED or (isinstance(reply, int) and reply > 0):
-            tally.done += 1
-        else:
-            error = reply if isinstance(reply, CacheError) else ServerError(f"unexpected reply: {_shown(reply)}")
-            tally.failed += 1
-            tally.denied += isinstance(error, Denied)
-            if len(tally.errors) < FAILURES_KEPT:
-                tally.errors.append(Failure(render(command), error))
-    return tally.failed - before
-
-
-def _shown(reply: object) -> str:
-    return printable(reply if isinstance(reply, bytes) else str(reply), 200)
-
-
-_CHANGED = (b"OK", "OK", b"DELETED", "DELETED", b"TOUCHED", "TOUCHED")
-_NOTHING = (0, b"NOT_FOUND", "NOT_FOUND")
-"""Replies that say: it was gone already."""
-
-
-async def _verify(plan: Plan, source: Source, tally: _Tally) -> tuple[bool | None, tuple[str, ...]]:
+async def _verify(plan: Plan, source: Source, tally: Tally) -> tuple[bool | None, tuple[str, ...]]:
     """Look again: does the server show what was done? Returns the answer (None: not checked) and its words."""
     if not tally.done or tally.in_flight:
         return None, ()
@@ -394,7 +254,7 @@ async def _verify_setting(source: Source, name: str, value: str) -> tuple[bool |
     return shown == value, (f"{name} reads {shown}" + ("" if shown == value else f", not {value}"),)
 
 
-async def _verify_gone(plan: Plan, source: Source, tally: _Tally) -> tuple[bool | None, tuple[str, ...]]:
+async def _verify_gone(plan: Plan, source: Source, tally: Tally) -> tuple[bool | None, tuple[str, ...]]:
     step = max(1, tally.answered // KEYS_CHECKED)
     keys = [plan.steps[at][1] for at in range(0, tally.answered, step)][:KEYS_CHECKED]
     facts = (await source.facts(keys, size=False)).facts

@@ -149,6 +149,25 @@ async def test_a_failover_under_way_stops_it_at_the_next_batch(
     assert "replica" in outcome.reason
 
 
+async def test_what_stopped_it_is_named_and_not_an_earlier_refusal(
+    new_server: Callable[..., Server], connect: Callable[[str], object], journal: Journal
+) -> None:
+    primary, server = new_server("redis7"), new_server("redis7")
+    server.command("ACL", "SETUSER", "kim", "on", ">pw", "~mine:*", "+@all")
+    source = await connect(f"redis://kim:pw@{server.address}")  # type: ignore[misc]
+    keys = [b"other:%d" % number for number in range(10)] + [b"mine:%d" % number for number in range(2000)]
+    outcome = await apply(
+        plan_delete(source.identity, source.name, keys),
+        source,
+        journal=journal,
+        guard=FREE,
+        progress=lambda now: server.command("REPLICAOF", "127.0.0.1", str(primary.port)) and None,
+    )
+    assert (outcome.state, outcome.missing, outcome.failed) == ("stopped", 490, 510)
+    assert isinstance(outcome.errors[0].error, Denied)
+    assert "READONLY" in outcome.reason
+
+
 async def test_a_user_without_unlink_is_told_so_and_the_rest_is_not_sent(
     new_server: Callable[..., Server], connect: Callable[[str], object], journal: Journal
 ) -> None:

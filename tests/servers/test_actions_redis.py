@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -307,3 +309,32 @@ async def test_an_unknown_command_is_refused_before_anything_is_sent(
     assert journal.read() == []
     outcome = await apply(delete(source, keys, unlink_known=False), source, journal=journal, guard=FREE)
     assert counts(outcome) == (10, 0, 0, 0, 0)
+
+
+async def test_a_process_killed_half_way_leaves_started_in_the_journal(
+    redis_like: Server, source: Source, journal: Journal
+) -> None:
+    fill(redis_like, 2000)
+    program = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from cachetui.actions.apply import Guard, apply
+from cachetui.actions.journal import Journal
+from cachetui.actions.plan import plan_delete
+from cachetui.config import parse_target
+from cachetui.source.connect import open_source
+
+async def main():
+    source = await open_source(parse_target(sys.argv[1]))
+    plan = plan_delete(source.identity, source.name, [b"k:%d" % number for number in range(2000)])
+    die = lambda now: os.kill(os.getpid(), signal.SIGKILL)
+    await apply(plan, source, journal=Journal(Path(sys.argv[2])), guard=Guard(False), progress=die)
+
+asyncio.run(main())
+"""
+    argv = [sys.executable, "-c", program, redis_like.url, str(journal.path)]
+    process = await asyncio.create_subprocess_exec(*argv)
+    assert await process.wait() == -signal.SIGKILL
+    (entry,) = journal.read()
+    assert (entry.outcome, entry.left, entry.target) == ("started", 2000, source.name)
+    assert redis_like.command("DBSIZE") == 1500

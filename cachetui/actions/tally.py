@@ -1,0 +1,163 @@
+"""What became of a plan: every reply counted, nothing guessed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cachetui.actions.plan import Command, render
+from cachetui.errors import CacheError, Denied, Refused, ServerError
+from cachetui.text import printable
+
+State = Literal["done", "failed", "stopped", "refused"]
+
+FAILURES_KEPT = 5
+
+_CHANGED = (b"OK", "OK", b"DELETED", "DELETED", b"TOUCHED", "TOUCHED")
+_NOTHING = (0, b"NOT_FOUND", "NOT_FOUND")
+"""Replies that say: it was gone already, or there was nothing to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a running plan stands."""
+
+    done: int
+    failed: int
+    left: int
+    rate: float
+    """Commands answered per second since the start."""
+    missing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One command that the server refused."""
+
+    command: str
+    """Its exact text."""
+    error: CacheError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a plan. `done + missing + failed + unknown + left` is the number of its commands."""
+
+    state: State
+    """`refused`: the server permitted none of it. `stopped`: `left` or `unknown` is not 0."""
+    done: int
+    missing: int
+    """Gone already, or as it was to be: the command changed nothing."""
+    failed: int
+    left: int
+    """Never sent."""
+    unknown: int
+    """Sent when the connection broke: carried out or not, nobody knows."""
+    errors: tuple[Failure, ...]
+    """The first few."""
+    seconds: float
+    reason: str = ""
+    """Why it stopped or failed, in a sentence."""
+    checks: tuple[str, ...] = ()
+    """What looking again afterwards showed."""
+    verified: bool | None = None
+    """False: the server does not show what was set. None: not checked."""
+
+    @property
+    def exit_code(self) -> int:
+        """Return the process's exit code for this outcome."""
+        if self.state == "done" and self.verified is not False:
+            return 0
+        return Refused.exit_code if self.state == "refused" else 4
+
+    def line(self) -> str:
+        """Return the tally as one line."""
+        others = (
+            (self.missing, "gone already or unchanged"),
+            (self.failed, "failed"),
+            (self.unknown, "unknown (in flight when the connection broke)"),
+            (self.left, "not sent"),
+        )
+        parts = [f"{self.done:,} done", *(f"{count:,} {words}" for count, words in others if count)]
+        return ", ".join(parts) + (f": {self.reason}" if self.reason else "")
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counts while a plan runs."""
+
+    left: int
+    done: int = 0
+    missing: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    denied: int = 0
+    errors: list[Failure] = field(default_factory=list)
+    last_error: CacheError | None = None
+    reason: str = "interrupted"
+    """Holds until the run ends by itself."""
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def answered(self) -> int:
+        """Return how many commands were answered."""
+        return self.done + self.missing + self.failed
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds since the start."""
+        return time.monotonic() - self.began
+
+    def progress(self) -> Progress:
+        """Return where it stands."""
+        rate = self.answered / max(self.seconds, 1e-9)
+        return Progress(self.done, self.failed, self.left, rate, self.missing)
+
+    def state(self) -> State:
+        """Return in a word how it ended, were it to end now."""
+        if self.failed and self.failed == self.denied == self.answered:
+            return "refused"
+        if self.failed and self.failed == self.answered:
+            return "failed"
+        if self.left or self.in_flight:
+            return "stopped"
+        return "failed" if self.failed else "done"
+
+    def count(self, batch: Sequence[Command], replies: Sequence[object]) -> int:
+        """Count the replies of one batch and return how many of them failed. Only a known yes is a yes."""
+        before = self.failed
+        for command, reply in zip(batch, replies, strict=True):
+            if reply in _NOTHING:
+                self.missing += 1
+            elif reply in _CHANGED or (isinstance(reply, int) and reply > 0):
+                self.done += 1
+            else:
+                error = reply if isinstance(reply, CacheError) else ServerError(f"unexpected reply: {_shown(reply)}")
+                self.failed += 1
+                self.last_error = error
+                self.denied += isinstance(error, Denied)
+                if len(self.errors) < FAILURES_KEPT:
+                    self.errors.append(Failure(render(command), error))
+        return self.failed - before
+
+    def outcome(self, verified: bool | None, checks: tuple[str, ...]) -> Outcome:
+        """Return the final counts with what looking again has shown."""
+        return Outcome(
+            state=self.state(),
+            done=self.done,
+            missing=self.missing,
+            failed=self.failed,
+            left=self.left,
+            unknown=self.in_flight,
+            errors=tuple(self.errors),
+            seconds=self.seconds,
+            reason=self.reason,
+            checks=checks,
+            verified=verified,
+        )
+
+
+def _shown(reply: object) -> str:
+    return printable(reply if isinstance(reply, bytes) else str(reply), 200)
