@@ -165,6 +165,8 @@ def _created(path: Path, overwrite: bool) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC | os.O_NOFOLLOW if overwrite else os.O_EXCL)
     shown = printable(str(path), 200)
     try:
+        if path.exists() and not path.is_file():
+            raise BadUsage(f"{shown} is not a file", "choose another name")
         file = os.open(path, flags, 0o600)
         if overwrite:
             os.fchmod(file, 0o600)
