@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 from dataclasses import dataclass
 
 from cachetui.config import Address, Secret, Tls
@@ -14,11 +13,11 @@ from cachetui.errors import (
     CacheError,
     NotACache,
     ServerError,
-    TimedOut,
-    TlsFailed,
     Unreachable,
     Unsupported,
 )
+from cachetui.source import faults
+from cachetui.source.tls import tls_context
 from cachetui.text import printable
 
 LINE_BYTES = 8192
@@ -30,6 +29,8 @@ CHUNK_BYTES = 64 * 1024
 class Login:
     """What it takes to be let in."""
 
+    timeout_s: float
+    """Deadline of each call: callers keep it, here it is for the words of an error."""
     user: str | None = None
     password: Secret | None = None
     tls: Tls | None = None
@@ -38,8 +39,11 @@ class Login:
 class Connection:
     """A stream with a buffer of its own, so that what was not asked for is noticed."""
 
-    def __init__(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout_s: float
+    ) -> None:
         self.address = address
+        self._timeout_s = timeout_s
         self.version = ""
         self._reader = reader
         self._writer = writer
@@ -128,7 +132,7 @@ class Connection:
         try:
             data = await self._reader.read(CHUNK_BYTES)
         except OSError as error:
-            raise unreachable(self.address, error) from error
+            raise faults.from_exception(error, self.address, self._timeout_s) from error
         if not data:
             raise Unreachable(
                 f"{self.address} closed the connection", "it was restarted, is full, or a proxy cut it off"
@@ -147,7 +151,7 @@ async def connect(address: Address, login: Login, *, receive_bytes: int | None =
     The password is sent only to a server that asks for one: to any other, memcached's way of
     logging in (`set`) would store it as an item.
     """
-    connection = await _dial(address, login.tls, receive_bytes)
+    connection = await _dial(address, login, receive_bytes)
     try:
         await connection.send(b"version\r\n")
         reply = await connection.line()
@@ -164,28 +168,24 @@ async def connect(address: Address, login: Login, *, receive_bytes: int | None =
     return connection
 
 
-async def _dial(address: Address, tls: Tls | None, receive_bytes: int | None) -> Connection:
+async def _dial(address: Address, login: Login, receive_bytes: int | None) -> Connection:
+    tls = login.tls
+    context = await asyncio.to_thread(tls_context, tls) if tls is not None else None
     try:
         if address.path:
             reader, writer = await asyncio.open_unix_connection(address.path)
-        elif tls is None:
-            reader, writer = await asyncio.open_connection(address.host, address.port)
         else:
+            server_name = (tls.server_name or address.host) if tls is not None else None
             reader, writer = await asyncio.open_connection(
-                address.host, address.port, ssl=tls_context(tls), server_hostname=tls.server_name or address.host
+                address.host, address.port, ssl=context, server_hostname=server_name
             )
-    except ssl.SSLError as error:
-        raise TlsFailed(
-            f"{address}: TLS failed: {printable(error.reason or str(error), 120)}",
-            "check that the server speaks TLS there, and its certificate",
-        ) from error
     except (OSError, ValueError) as error:
-        raise unreachable(address, error) from error
+        raise faults.from_exception(error, address, login.timeout_s) from error
     if receive_bytes is not None:
         link = writer.get_extra_info("socket")
         with contextlib.suppress(OSError):  # a smaller buffer is a wish, not a need
             link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    return Connection(address, reader, writer)
+    return Connection(address, reader, writer, login.timeout_s)
 
 
 async def _log_in(connection: Connection, login: Login) -> None:
@@ -197,58 +197,17 @@ async def _log_in(connection: Connection, login: Login) -> None:
         raise AuthFailed(f"{connection.address}: user name or password is wrong", "check both")
 
 
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """Return the context for `tls`. Raises TlsFailed when a file of it cannot be used."""
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file, capath=tls.ca_dir)
-        if tls.cert_file:
-            context.load_cert_chain(tls.cert_file, tls.key_file, tls.key_password)
-    except (OSError, ValueError) as error:
-        raise TlsFailed(f"a certificate or key cannot be used: {printable(str(error), 160)}") from error
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def unreachable(address: Address, error: Exception) -> CacheError:
-    """Return what an error of the operating system means for a person."""
-    if isinstance(error, ConnectionRefusedError):
-        return Unreachable(f"{address} refuses the connection", "is memcached running there, on that port?")
-    if isinstance(error, socket.gaierror):
-        return Unreachable(f"{printable(address.host)}: unknown host", "check the name, and the DNS of this machine")
-    if isinstance(error, TimeoutError):
-        return timed_out(address)
-    if isinstance(error, FileNotFoundError):
-        return Unreachable(f"{printable(address.path)}: no such socket", "check the path, and that memcached runs")
-    if isinstance(error, PermissionError):
-        return Unreachable(f"{address}: no permission to open it", "memcached's -a sets the rights of its socket")
-    if isinstance(error, (ConnectionResetError, BrokenPipeError)):
-        return Unreachable(f"{address} cut the connection off", "it was restarted, is full, or a proxy cut it off")
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return Unreachable(f"{address} cannot be reached: {printable(reason, 120)}", "check the address")
-
-
-def timed_out(address: Address) -> TimedOut:
-    """Return the error for a server that did not answer within the deadline."""
-    return TimedOut(f"{address} did not answer in time", "it is stopped, stalled or far away, or is not memcached")
-
-
 def _stranger(address: Address, reply: bytes) -> CacheError:
     """Return what a first reply says that is not memcached's."""
     if reply.startswith((b"-", b"+", b"$", b"*")):
         return NotACache(f"{address} is a Redis-like server, not memcached", "write redis:// before the address")
-    if reply.startswith(b"HTTP/") or b"<html" in reply.lower():
-        return NotACache(f"{address} is a web server, not memcached", "check the port: memcached's own is 11211")
-    if reply.startswith(b"\x15\x03"):
-        return TlsFailed(f"{address} speaks TLS, and we did not", "add --tls")
     if reply.startswith(b"ERROR Too many open connections"):
         return Unreachable(
             f"{address} has reached its limit of connections (-c) and takes no more", "close idle clients or raise -c"
         )
     if reply.startswith(b"SERVER_ERROR"):
         return reply_error(reply, "version")
-    return NotACache(f'{address} is not memcached: it says "{printable(reply, 40)}"', "check the address and the port")
+    return faults.not_a_cache(address, reply)
 
 
 def reply_error(line: bytes, command: str) -> CacheError:

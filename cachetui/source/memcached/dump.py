@@ -8,7 +8,8 @@ from collections import deque
 from urllib.parse import unquote_to_bytes
 
 from cachetui.errors import Busy, CacheError, NotACache, ServerError, Unreachable, Unsupported
-from cachetui.source.memcached.connection import LINE_BYTES, Connection, reply_error, timed_out
+from cachetui.source import faults
+from cachetui.source.memcached.connection import LINE_BYTES, Connection, reply_error
 from cachetui.source.memcached.server import Server
 from cachetui.source.memcached.stats import read_stats
 
@@ -32,9 +33,9 @@ class Dump:
     read as fast as they come and wait here, still encoded and in blobs.
     """
 
-    def __init__(self, server: Server, timeout_s: float) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
-        self._timeout_s = timeout_s
+        self._timeout_s = server.timeout_s
         self._blobs: deque[bytes] = deque()
         self._pending_bytes = 0
         self._changed = asyncio.Event()
@@ -72,7 +73,7 @@ class Dump:
         try:
             await self._run()
         except TimeoutError:
-            self._error = timed_out(self._server.address)
+            self._error = faults.timed_out(self._server.address, self._server.timeout_s)
         except CacheError as error:
             self._error = error
         finally:

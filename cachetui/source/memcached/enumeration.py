@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from cachetui.errors import CacheError, ServerError, Unreachable
 from cachetui.model import ScanStep
+from cachetui.source import faults
 from cachetui.source.globs import compiled
-from cachetui.source.memcached.connection import timed_out
 from cachetui.source.memcached.dump import Dump
 from cachetui.source.memcached.fleet import Fleet
 from cachetui.source.memcached.keys import is_plain
@@ -42,11 +42,10 @@ class _Walk:
 class Enumerations:
     """Steps through the dumps of all servers, one server after the other."""
 
-    def __init__(self, fleet: Fleet, timeout_s: float) -> None:
+    def __init__(self, fleet: Fleet) -> None:
         self.odd_keys: set[bytes] = set()
         """Names a server has told us of that only travel base64-encoded."""
         self._fleet = fleet
-        self._timeout_s = timeout_s
         self._walks: dict[int, _Walk] = {}
         self._serials = itertools.count(1)
 
@@ -88,12 +87,12 @@ class Enumerations:
         """Return names of the present server; none when it is at its end or does not answer."""
         server = self._fleet.servers[walk.server]
         if walk.dump is None:
-            walk.dump, walk.begun = Dump(server, self._timeout_s), False
+            walk.dump, walk.begun = Dump(server), False
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(server.timeout_s):
                 names = await walk.dump.take(count)
         except (TimeoutError, Unreachable) as error:
-            known = error if isinstance(error, CacheError) else timed_out(server.address)
+            known = error if isinstance(error, CacheError) else faults.timed_out(server.address, server.timeout_s)
             if walk.begun or not self._fleet.several:
                 raise known from None
             # The others go on without it: a dead server has no keys to miss, and the step says so.

@@ -11,7 +11,8 @@ from weakref import WeakSet
 
 from cachetui.config import Address
 from cachetui.errors import CacheError, ServerError, Unreachable
-from cachetui.source.memcached.connection import Connection, Login, connect, timed_out
+from cachetui.source import faults
+from cachetui.source.memcached.connection import Connection, Login, connect
 
 T = TypeVar("T")
 
@@ -27,11 +28,11 @@ class Server:
     threads when a second one is asked for while the first is still being read.
     """
 
-    def __init__(self, address: Address, login: Login, timeout_s: float, sent: Counter[str]) -> None:
+    def __init__(self, address: Address, login: Login, sent: Counter[str]) -> None:
         self.address = address
         self.login = login
         self.dumping = asyncio.Lock()
-        self._timeout_s = timeout_s
+        self.timeout_s = login.timeout_s
         self._sent = sent
         self._connection: Connection | None = None
         self._dialed: WeakSet[Connection] = WeakSet()
@@ -66,10 +67,10 @@ class Server:
         if not patient and self._trouble is not None and time.monotonic() < self._rested_at:
             raise type(self._trouble)(self._trouble.message, self._trouble.hint, self._trouble.detail)
         try:
-            async with asyncio.timeout(self._timeout_s), self._asking:
+            async with asyncio.timeout(self.timeout_s), self._asking:
                 answer = await self._exchange(data, read, sent)
         except TimeoutError:
-            error = timed_out(self.address)
+            error = faults.timed_out(self.address, self.timeout_s)
             self._failed(error)
             raise error from None
         except CacheError as error:

@@ -58,12 +58,11 @@ class MemcachedSource:
         self.identity: Identity | None = None
         self.sent: Counter[str] = Counter()
         self.denied: dict[str, CacheError] = {}
-        self._timeout_s = target.timeout_s
-        login = Login(target.user, target.password, target.tls)
-        servers = [Server(address, login, target.timeout_s, self.sent) for address in target.addresses]
+        login = Login(target.timeout_s, target.user, target.password, target.tls)
+        servers = [Server(address, login, self.sent) for address in target.addresses]
         self._fleet = Fleet(servers)
-        self._watches = {server: Watch(server, target.timeout_s) for server in servers}
-        self._scans = Enumerations(self._fleet, target.timeout_s)
+        self._watches = {server: Watch(server) for server in servers}
+        self._scans = Enumerations(self._fleet)
         self._settings: Fields | None = None
         self._settings_at = 0.0
         self._run_id: str | None = None
@@ -82,6 +81,10 @@ class MemcachedSource:
             watch.close()
         for server in self._fleet.servers:
             server.close()
+
+    def now(self) -> float:
+        """Return the time of this machine."""
+        return time.time()
 
     async def poll(self, kind: Kind) -> Polled:
         """Return a new snapshot of `kind`."""

@@ -9,7 +9,8 @@ from urllib.parse import unquote_to_bytes
 
 from cachetui.errors import CacheError, Unsupported
 from cachetui.model import SlowEntry
-from cachetui.source.memcached.connection import LINE_BYTES, Connection, reply_error, timed_out
+from cachetui.source import faults
+from cachetui.source.memcached.connection import LINE_BYTES, Connection, reply_error
 from cachetui.source.memcached.server import Server
 from cachetui.text import printable
 
@@ -39,9 +40,8 @@ _ids = itertools.count(1)
 class Watch:
     """A one-way connection that is open only while somebody looks."""
 
-    def __init__(self, server: Server, timeout_s: float) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
-        self._timeout_s = timeout_s
         self._events: deque[SlowEntry] = deque(maxlen=KEPT)
         self._connection: Connection | None = None
         self._rest = b""
@@ -60,7 +60,7 @@ class Watch:
         if self._end is not None:
             self._end.cancel()
         try:
-            async with asyncio.timeout(self._timeout_s), self._looking:
+            async with asyncio.timeout(self._server.timeout_s), self._looking:
                 if self._connection is None:
                     self._connection = await self._begin()
                 if await self._read(self._connection):
@@ -70,7 +70,7 @@ class Watch:
                     self._connection = await self._begin()
         except TimeoutError:
             self.close()
-            raise timed_out(self._server.address) from None
+            raise faults.timed_out(self._server.address, self._server.timeout_s) from None
         except BaseException:
             self.close()
             raise
