@@ -67,12 +67,18 @@ def test_a_repeated_key_counts_once() -> None:
 def test_the_whole_database_asks_for_the_typed_name(prefix: bytes) -> None:
     plan = plan_delete(REDIS, TARGET, [b"a"], prefix=prefix, now=NOW)
     assert (plan.typed, plan.risk) == ("127.0.0.1:6379/0", "high")
-    assert "every key of the database" in said(plan)
+    assert "the whole database" in said(plan)
 
 
 def test_a_prefix_that_covers_every_key_is_the_whole_database_too() -> None:
     assert plan_delete(REDIS, TARGET, [b"a:1", b"a:2"], prefix=b"a:", total=2, now=NOW).typed is not None
     assert plan_delete(REDIS, TARGET, [b"a:1", b"a:2"], prefix=b"a:", total=3, now=NOW).typed is None
+
+
+def test_facts_given_beside_bare_keys_are_used() -> None:
+    plan = plan_delete(REDIS, TARGET, [b"a", b"b", KeyFacts(b"a", size_bytes=10), b"c"], now=NOW)
+    assert [command[1] for command in plan.commands()] == [b"a", b"b", b"c"]
+    assert "about 10B in 1 of 3 keys measured" in said(plan)
 
 
 def test_a_prefix_covers_only_what_was_listed() -> None:

@@ -70,6 +70,8 @@ def test_rewrite_comes_after_and_in_a_batch_of_its_own() -> None:
     assert list(plan.commands())[1] == (b"CONFIG", b"REWRITE")
     assert plan.batch == 1
     assert "permanent" in said(plan)
+    assert plan.undo == "CONFIG SET maxmemory-policy allkeys-lru, then CONFIG REWRITE"
+    assert plan_policy(REDIS, TARGET, stats(limit=0), "volatile-lru", ALLOWED, rewrite=True).risk == "medium"
 
 
 def test_a_policy_the_server_does_not_offer_is_refused_with_those_it_does() -> None:
@@ -94,6 +96,7 @@ def test_the_same_policy_changes_nothing() -> None:
         (stats(expires=0), "volatile-lru", "medium", False, "no key has a TTL: it behaves like noeviction"),
         (stats(used=101 * MB, expires=0), "volatile-lru", "high", True, "at once: memory is full"),
         (stats(expires=20), "volatile-ttl", "medium", False, "these are few"),
+        (stats(used=95 * MB, expires=20), "volatile-ttl", "high", False, "these are few"),
         (stats(expires=500), "volatile-ttl", "medium", False, "500 of 1,000 (50.0%)"),
         (stats(policy="volatile-lru"), "allkeys-lru", "medium", False, "also the 500 of 1,000 without a TTL"),
         (stats(), "allkeys-lfu", "medium", False, "start with a frequency near 0"),

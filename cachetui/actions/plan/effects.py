@@ -55,7 +55,7 @@ def policy_effect(stats: Stats, policy: str) -> Effect:
         lines.append(f"at once: evicts about {_share(stats, used - limit)} to come under maxmemory")
         return Effect(tuple(lines), "high", hurts_at_once=True)
     lines.append(f"when memory is full (now {percent(full)}) keys are evicted by {policy}")
-    return Effect(tuple(lines), "medium")
+    return Effect(tuple(lines), "high" if _few_evictable(stats, policy) and full >= NEARLY_FULL_PERCENT else "medium")
 
 
 def maxmemory_effect(stats: Stats, new_bytes: int) -> Effect:
@@ -128,6 +128,13 @@ def _can_evict(stats: Stats, policy: str) -> bool | None:
     return None if known is None else known[0] > 0
 
 
+def _few_evictable(stats: Stats, policy: str) -> bool:
+    known = _keys_with_ttl(stats)
+    if not policy.startswith("volatile-") or known is None or known[1] == 0:
+        return False
+    return 100.0 * known[0] / known[1] < FEW_TTL_PERCENT
+
+
 def _reach_lines(stats: Stats, policy: str) -> list[str]:
     """Say which keys the policy may take."""
     known = _keys_with_ttl(stats)
@@ -139,11 +146,9 @@ def _reach_lines(stats: Stats, policy: str) -> list[str]:
         expiring, total = known
         if expiring == 0:
             return ["no key has a TTL: it behaves like noeviction"]
-        share = 100.0 * expiring / total
-        line = f"only keys with a TTL can be evicted: {expiring:,} of {total:,} ({percent(share)})"
-        if share < FEW_TTL_PERCENT:
-            return [line, "these are few: when they are gone it behaves like noeviction"]
-        return [line]
+        line = f"only keys with a TTL can be evicted: {expiring:,} of {total:,} ({percent(100.0 * expiring / total)})"
+        few = ["these are few: when they are gone it behaves like noeviction"]
+        return [line, *few] if _few_evictable(stats, policy) else [line]
     if known is None:
         return ["any key may be evicted, also those without a TTL"]
     expiring, total = known

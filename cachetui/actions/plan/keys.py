@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from cachetui.actions.plan.base import BATCH, Plan, refuse_replica, stamped, typed_name
 from cachetui.actions.plan.commands import Command, PerKey, render, valid_memcached_word
@@ -40,27 +41,29 @@ def plan_delete(
     Refused on a replica.
     """
     refuse_replica(identity)
-    facts = _by_key(facts_or_keys)
-    whole = (prefix is not None and not prefix.strip(b" \t\r\n*")) or (total is not None and 1 < total <= len(facts))
+    chosen = _chosen(facts_or_keys)
+    whole = (prefix is not None and not prefix.strip(b" \t\r\n*")) or (
+        total is not None and 1 < total <= len(chosen.keys)
+    )
     memcached = identity.kind == "memcached"
     verb = b"delete" if memcached else b"UNLINK" if unlink_known else b"DEL"
-    what = [f"delete {_keys_words(facts)} from {target}", _names_line(facts)]
+    what = [f"delete {chosen.words()} from {target}", chosen.names()]
     if whole:
-        what.append("this is every key of the database")
+        what.append("this is the whole database, as far as it was listed; keys born later stay")
     elif prefix is not None:
-        what.append(f"under the prefix {printable(prefix, 80)}: the keys listed now; keys born later stay")
-    what += _facts_lines(facts)
+        what.append(f"under the prefix {render((prefix,), 80)} the keys listed now; keys born later stay")
+    what += _facts_lines(chosen)
     what.append("at once: readers miss these keys and turn to what is behind the cache")
     if verb == b"DEL":
         what.append("warning: UNLINK is not available here; DEL frees big values while every client waits")
     return stamped(
         identity,
         target,
-        f"Delete {_keys_words(facts)}",
-        PerKey((verb,), _checked_keys(identity, facts)),
+        f"Delete {chosen.words()}",
+        PerKey((verb,), _checked_keys(identity, chosen)),
         what,
         needs="delete",
-        risk="high" if whole or len(facts) >= MANY_KEYS else "medium",
+        risk="high" if whole or len(chosen.keys) >= MANY_KEYS else "medium",
         undo="no undo: the values are not kept",
         typed=typed_name(target) if whole else None,
         batch=BATCH,
@@ -84,24 +87,25 @@ def plan_ttl(
     refuse_replica(identity)
     if ttl_s is not None and not 0.001 <= ttl_s <= LONGEST_TTL_S:
         raise BadUsage("a TTL is more than 0 seconds and at most 100 years", "to remove keys at once, delete them")
-    facts = _by_key(facts_or_keys)
+    chosen = _chosen(facts_or_keys)
     now = time.time() if now is None else now
     head, tail = _ttl_words(identity, ttl_s, now)
     words = "no TTL" if ttl_s is None else f"TTL {duration(ttl_s)}"
-    what = [f"set {words} on {_keys_words(facts)} of {target}", _names_line(facts), _old_ttl_line(facts)]
+    what = [f"set {words} on {chosen.words()} of {target}", chosen.names(), _old_ttl_line(chosen)]
     if ttl_s is None:
         what.append("at once: nothing; these keys stay until they are deleted or evicted")
     else:
-        what.append(f"at once: nothing; {duration(ttl_s)} from then all of them expire together")
+        together = "it expires" if len(chosen.keys) == 1 else "all of them expire together"
+        what.append(f"at once: nothing; {duration(ttl_s)} from then {together}")
     return stamped(
         identity,
         target,
-        f"Set {words} on {_keys_words(facts)}",
-        PerKey(head, _checked_keys(identity, facts), tail),
+        f"Set {words} on {chosen.words()}",
+        PerKey(head, _checked_keys(identity, chosen), tail),
         what,
         needs="ttl",
-        risk="high" if len(facts) >= MANY_KEYS else "low" if len(facts) == 1 else "medium",
-        undo=_ttl_undo(identity, facts, now),
+        risk="high" if len(chosen.keys) >= MANY_KEYS else "low" if len(chosen.keys) == 1 else "medium",
+        undo=_ttl_undo(identity, chosen, now),
         batch=BATCH,
         now=now,
     )
@@ -116,55 +120,60 @@ def valid_memcached_key(key: bytes) -> bool:
     return len(key) <= MEMCACHED_KEY_BYTES and valid_memcached_word(key)
 
 
-def _by_key(facts_or_keys: Iterable[KeyFacts | bytes]) -> dict[bytes, KeyFacts]:
-    """Return the facts by key, each key once, in the order given; a bare key has none."""
-    facts: dict[bytes, KeyFacts] = {}
-    for item in facts_or_keys:
-        known = KeyFacts(item) if isinstance(item, bytes) else item
-        facts.setdefault(known.key, known)
-    if not facts:
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The keys of a plan, each once, and what is known of some or all of them."""
+
+    keys: tuple[bytes, ...]
+    known: tuple[KeyFacts, ...]
+
+    def words(self) -> str:
+        if len(self.keys) == 1:
+            return f"the key {render(self.keys[:1], 80)}"
+        return f"{len(self.keys):,} keys"
+
+    def names(self) -> str:
+        rest = len(self.keys) - SAMPLE
+        names = ", ".join(render((key,), 60) for key in self.keys[:SAMPLE])
+        return f"names: {names}" + (f" ... and {rest:,} more" if rest > 0 else "")
+
+
+def _chosen(facts_or_keys: Iterable[KeyFacts | bytes]) -> _Chosen:
+    """Sort out what was given; a million bare keys cost no objects."""
+    given = list(facts_or_keys)
+    known = {item.key: item for item in given if isinstance(item, KeyFacts)}
+    keys = tuple(dict.fromkeys(item if isinstance(item, bytes) else item.key for item in given))
+    if not keys:
         raise BadUsage("no keys were given", "mark or select at least one")
-    return facts
+    return _Chosen(keys, tuple(known.values()))
 
 
-def _checked_keys(identity: Identity, facts: dict[bytes, KeyFacts]) -> tuple[bytes, ...]:
+def _checked_keys(identity: Identity, chosen: _Chosen) -> tuple[bytes, ...]:
     if identity.kind == "memcached":
-        for key in facts:
+        for key in chosen.keys:
             if not valid_memcached_key(key):
                 raise BadUsage(
                     f"not a Memcached key: {render((key,), 80)}",
                     "a key has 1 to 250 bytes, no spaces and no control characters",
                 )
-    return tuple(facts)
+    return chosen.keys
 
 
-def _keys_words(facts: dict[bytes, KeyFacts]) -> str:
-    if len(facts) == 1:
-        return f"the key {render((next(iter(facts)),), 80)}"
-    return f"{len(facts):,} keys"
-
-
-def _names_line(facts: dict[bytes, KeyFacts]) -> str:
-    names = [render((key,), 60) for key, _ in zip(facts, range(SAMPLE), strict=False)]
-    rest = len(facts) - len(names)
-    return f"names: {', '.join(names)}" + (f" ... and {rest:,} more" if rest else "")
-
-
-def _facts_lines(facts: dict[bytes, KeyFacts]) -> list[str]:
+def _facts_lines(chosen: _Chosen) -> list[str]:
     """Sum up what is known of the keys; what nobody measured is not guessed."""
     lines = []
-    gone = sum(not known.exists for known in facts.values())
+    gone = sum(not known.exists for known in chosen.known)
     if gone:
-        lines.append(f"gone already: {gone:,} of {len(facts):,}")
-    sizes = [known.size_bytes for known in facts.values() if known.size_bytes is not None]
+        lines.append(f"gone already: {gone:,} of {len(chosen.keys):,}")
+    sizes = [known.size_bytes for known in chosen.known if known.size_bytes is not None]
     if sizes:
-        lines.append(f"memory: about {size(sum(sizes))} in {len(sizes):,} of {len(facts):,} keys measured")
+        lines.append(f"memory: about {size(sum(sizes))} in {len(sizes):,} of {len(chosen.keys):,} keys measured")
     else:
         lines.append("memory: not measured")
-    types = Counter(printable(known.type, 20) for known in facts.values() if known.type is not None)
+    types = Counter(printable(known.type, 20) for known in chosen.known if known.type is not None)
     if types:
         lines.append("types: " + ", ".join(f"{count:,} {name}" for name, count in types.most_common()))
-    with_ttl = [known.has_ttl for known in facts.values() if known.has_ttl is not None]
+    with_ttl = [known.has_ttl for known in chosen.known if known.has_ttl is not None]
     if with_ttl:
         lines.append(f"no TTL: {with_ttl.count(False):,} of {len(with_ttl):,} known; the others expire by themselves")
     return lines
@@ -184,24 +193,24 @@ def _ttl_words(identity: Identity, ttl_s: float | None, now: float) -> tuple[Com
     return (b"PEXPIRE",), (b"%d" % math.ceil(ttl_s * 1000),)
 
 
-def _old_ttl_line(facts: dict[bytes, KeyFacts]) -> str:
-    left = [known.ttl_s for known in facts.values() if known.ttl_s is not None]
-    never = sum(known.has_ttl is False for known in facts.values())
+def _old_ttl_line(chosen: _Chosen) -> str:
+    left = [known.ttl_s for known in chosen.known if known.ttl_s is not None]
+    never = sum(known.has_ttl is False for known in chosen.known)
     parts = []
     if left:
         parts.append(f"{len(left):,} expire in {duration(min(left))} to {duration(max(left))}")
     if never:
         parts.append(f"{never:,} have no TTL")
-    unknown = len(facts) - len(left) - never
+    unknown = len(chosen.keys) - len(left) - never
     if unknown:
         parts.append(f"{unknown:,} unknown")
     return f"now: {', '.join(parts)}"
 
 
-def _ttl_undo(identity: Identity, facts: dict[bytes, KeyFacts], now: float) -> str:
-    known = next(iter(facts.values()))
-    if len(facts) > 1:
+def _ttl_undo(identity: Identity, chosen: _Chosen, now: float) -> str:
+    if len(chosen.keys) > 1:
         return "no undo: the old TTLs are not kept"
+    known = chosen.known[0] if chosen.known else KeyFacts(chosen.keys[0])
     if known.has_ttl is False:
         head, tail = _ttl_words(identity, None, now)
     elif known.ttl_s is not None and known.ttl_s > 0:

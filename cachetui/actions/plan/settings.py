@@ -170,6 +170,8 @@ def _setting(
     else:
         what.append("it holds until the server restarts")
     undo = f"CONFIG SET {name} {old}" if old else f"no undo: the old {name} is unknown"
+    if old and rewrite:
+        undo += ", then CONFIG REWRITE"
     if effect.hurts_at_once:
         undo += "; what was evicted or refused until then stays lost"
     return stamped(
@@ -179,7 +181,7 @@ def _setting(
         tuple(steps),
         what,
         needs=needs,
-        risk=effect.risk,
+        risk="medium" if rewrite and effect.risk == "low" else effect.risk,
         undo=undo,
         typed=typed_name(target) if effect.hurts_at_once else None,
         expects=(name, value),
