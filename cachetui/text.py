@@ -207,9 +207,9 @@ def duration(seconds: float | None) -> str:
         return UNKNOWN
     if seconds < 0:
         return "-" + duration(-seconds)
-    if seconds < 0.001:
+    if 0 < seconds < 0.001:
         return f"{seconds * 1e6:.0f}us"
-    if seconds < 1:
+    if 0 < seconds < 1:
         return f"{seconds * 1e3:.0f}ms"
     if seconds < 10:
         return f"{seconds:.1f}s".replace(".0s", "s")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import signal
 import traceback
 from typing import TYPE_CHECKING, ClassVar
@@ -22,7 +24,7 @@ from cachetui.ui.live import Live
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.panes.pane import Pane, TablePane
 from cachetui.ui.scene import Scene
-from cachetui.ui.theme import load_theme, load_themes
+from cachetui.ui.theme import find_theme, load_themes
 from cachetui.ui.views import MAKERS, Overview, View
 
 if TYPE_CHECKING:
@@ -39,7 +41,9 @@ class CachetuiApp(App[None]):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(row.press, f"command('{row.id}')", row.title, show=False, id=row.id) for row in COMMANDS
+        # Textual's screens have a Tab of their own, which a priority binding goes before.
+        Binding(row.press, f"command('{row.id}')", row.title, show=False, id=row.id, priority="tab" in row.press)
+        for row in COMMANDS
     ]
 
     def __init__(self, target: Target, settings: Settings | None = None, *, source: Source | None = None) -> None:
@@ -62,15 +66,13 @@ class CachetuiApp(App[None]):
         self.problems += themes.problems
         for theme in themes.themes.values():
             self.register_theme(theme)
-        wanted = self.settings.theme
-        if wanted.endswith(".toml"):
-            theme = load_theme(wanted)
-            self.register_theme(theme)
-            wanted = theme.name
-        elif wanted not in themes.themes:
-            self.problems.append(f"no theme {printable(wanted, 40)!r}: there are {', '.join(sorted(themes.themes))}")
-            wanted = "dark"
-        self.theme = wanted
+        try:
+            theme = find_theme(themes, self.settings.theme)
+        except CacheError as error:
+            self.problems.append(error.line())
+            theme = themes.themes["dark"]
+        self.register_theme(theme)
+        self.theme = theme.name
         if self.settings.ascii:
             self.add_class("ascii")
         keymap, problems = resolve_keymap(COMMANDS, self.settings.keymap)
@@ -94,8 +96,6 @@ class CachetuiApp(App[None]):
         self.call_after_refresh(self._go_live)
 
     def _signal(self, number: signal.Signals) -> None:
-        import asyncio
-
         try:
             asyncio.get_running_loop().add_signal_handler(number, self.exit)
         except (RuntimeError, ValueError):  # not the main thread (tests): nothing to hang up
@@ -162,7 +162,7 @@ class CachetuiApp(App[None]):
             self.view.show(scene)
 
     def _draw_bars(self, scene: Scene, width: int) -> None:
-        self.query_one("#views", Canvas).paint([chrome.view_bar(self.view_id, width, self.view.tabs())])
+        self.query_one("#views", Canvas).paint([chrome.view_bar(self.view_id, width)])
         rows = [(row, self.why_not(row, scene)) for row in COMMANDS if row.footer and self._is_here(row)]
         self.query_one("#footer", Canvas).paint([chrome.footer(rows, width)])
 
@@ -224,7 +224,7 @@ class CachetuiApp(App[None]):
         answer = getattr(self, name, None)
         if answer is not None:
             result = answer()
-            if result is not None:
+            if inspect.isawaitable(result):
                 await result
 
     async def go(self, view_id: str) -> None:

@@ -10,12 +10,15 @@ from cachetui.ui.line import Line, Span, line
 from cachetui.ui.panes.pane import clock
 from cachetui.ui.scene import Scene
 
+NAMED_COLUMNS = 100
+"""A narrower header has no room for our own name."""
+
 SIGNS = {"ok": "ok", "warn": "! ", "bad": "!!", "unknown": "? "}
 
 
 def header(scene: Scene, width: int) -> Line:
     """Who we look at, whether it is live, what looking costs."""
-    left: list[Span] = [(" cachetui ", "muted")]
+    left: list[Span] = [(" cachetui " if width >= NAMED_COLUMNS else " ", "muted")]
     if scene.settings.label:
         left.append((f" {text.printable(scene.settings.label, 20)} ", "label"))
         left.append((" ", ""))
@@ -31,7 +34,7 @@ def header(scene: Scene, width: int) -> Line:
     stats = scene.evidence.stats
     if stats is not None and stats.uptime_s is not None:
         left.append((f"  up {_uptime(stats.uptime_s)}", "muted"))
-    right: list[Span] = []
+    right: list[Span] = [("  ", "")]
     if scene.read_only:
         right.append(("read-only  ", "warn"))
     if scene.replay:
@@ -86,7 +89,7 @@ def verdict(scene: Scene, width: int) -> Line:
     return line((f" {SIGNS.get(level, '? ')} ", f"{level} bold"), (words, "" if level == "ok" else level))
 
 
-def view_bar(current: str, width: int, tabs: str = "") -> Line:
+def view_bar(current: str, width: int) -> Line:
     """The views by their number presses."""
     spans: list[Span] = []
     for row in VIEWS:
@@ -94,8 +97,6 @@ def view_bar(current: str, width: int, tabs: str = "") -> Line:
         spans.append((f" {shown_presses(row.press)} ", "accent" if chosen else "muted"))
         spans.append((row.title, "title" if chosen else "muted"))
         spans.append((" ", ""))
-    if tabs:
-        spans.append((f"  {tabs}", "muted"))
     return Line(tuple(_cut(spans, width)))
 
 

@@ -71,6 +71,25 @@ def _cells_of(drawn: Line, width: int) -> list[Span]:
     return out[:width]
 
 
+def slice_of(drawn: Line, start: int, end: int) -> Line:
+    """Return the columns from `start` up to `end` as a line of their own.
+
+    >>> slice_of(line("abc", ("def", "ok")), 2, 5)
+    Line(spans=(('c', ''), ('de', 'ok')), row='')
+    """
+    spans: list[Span] = []
+    at = 0
+    for text, style in drawn.spans:
+        kept = []
+        for char in text:
+            if start <= at < end:
+                kept.append(char)
+            at += cells(char)
+        if kept:
+            spans.append(("".join(kept), style))
+    return Line(tuple(spans), drawn.row)
+
+
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = "_.:-=+*#"
 

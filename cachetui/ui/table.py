@@ -43,6 +43,8 @@ class Table:
     descending: bool = False
     needle: str = ""
     marked: set[Hashable] = field(default_factory=set)
+    follows: bool = False
+    """A cursor on the first row stays there when newer rows come in above it."""
     _all: Sequence[Row] = ()
     _cursor: int = 0
 
@@ -58,7 +60,7 @@ class Table:
             shown = known + unknown
         self.rows = shown
         places = {row.row_id: place for place, row in enumerate(shown)}
-        if self.cursor_id in places:
+        if self.cursor_id in places and not (self.follows and self._cursor == 0):
             self._cursor = places[self.cursor_id]
         self._place(self._cursor)
 

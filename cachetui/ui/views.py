@@ -57,10 +57,6 @@ class View(Container):
         """Go to the next or previous pane."""
         self.bring(self.panes[(self.panes.index(self.front) + by) % len(self.panes)])
 
-    def tabs(self) -> str:
-        """Words for the view bar on panes that are hidden behind the front one."""
-        return ""
-
 
 class Overview(View):
     """Four live panes: a grid where there is room, else one at a time."""
@@ -105,11 +101,8 @@ class Overview(View):
         self.set_class(self.zoomed or width < GRID_COLUMNS or height < GRID_ROWS, "single")
         for pane in self.panes:
             pane.set_class(pane is self.front, "front")
-
-    def tabs(self) -> str:
-        if not self.single:
-            return ""
-        return "Tab: " + " ".join(f"[{pane.heading}]" if pane is self.front else pane.heading for pane in self.panes)
+            others = ", ".join(other.heading for other in self.panes if other is not pane)
+            pane.behind = f"Tab: {others}" if self.single else ""
 
 
 MAKERS: dict[str, Callable[[], View]] = {

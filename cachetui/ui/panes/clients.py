@@ -115,4 +115,4 @@ def _row(client: ClientInfo) -> Row:
         client.user,
         client.library,
     )
-    return Row(_row_id(client), cells, order)  # type: ignore[arg-type]
+    return Row(_row_id(client), cells, order)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual.message import Message
 
@@ -164,17 +164,17 @@ class KeysPane(TablePane):
     def selected(self) -> tuple[str, bytes] | None:
         """Return ("key", name) or ("prefix", name) under the cursor."""
         row = self.table.current
-        if row is None or not isinstance(row.row_id, tuple) or row.row_id[0] not in ("key", "prefix"):
+        if row is None or _identity(row.row_id)[0] not in ("key", "prefix"):
             return None
-        return row.row_id
+        return _identity(row.row_id)
 
     def marked(self) -> list[bytes]:
         """Return the marked keys; a marked prefix counts with its keys."""
         keys: list[bytes] = []
-        for kind, name in self.table.marked:  # type: ignore[misc]
+        for kind, name in map(_identity, self.table.marked):
             if kind == "key":
                 keys.append(name)
-            elif self.scene is not None:
+            elif kind == "prefix" and self.scene is not None:
                 keys += self.scene.browse.tree.keys(name)
         return sorted(set(keys))
 
@@ -196,7 +196,7 @@ class KeysPane(TablePane):
 
     def _want_facts(self, height: int) -> None:
         visible = self.table.rows[self.table.offset : self.table.offset + height]
-        keys = tuple(row.row_id[1] for row in visible if isinstance(row.row_id, tuple) and row.row_id[0] == "key")
+        keys = tuple(name for kind, name in (_identity(row.row_id) for row in visible) if kind == "key")
         if keys and keys != self._asked:
             self._asked = keys
             self.post_message(self.FactsWanted(list(keys)))
@@ -287,6 +287,12 @@ class KeysPane(TablePane):
             if self.scene is not None:
                 self.show(self.scene)
             self.table.select(("prefix", parent))
+
+
+def _identity(row_id: object) -> tuple[str, bytes]:
+    """Return a row's kind (key, prefix, more) and name."""
+    kind, name = cast("tuple[str, bytes]", row_id)
+    return kind, name
 
 
 def _named(label: str) -> str:

@@ -52,6 +52,8 @@ class Pane(Canvas, can_focus=True):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, classes="pane")
         self.scene: Scene | None = None
+        self.behind = ""
+        """Words for the title on panes that are hidden behind this one."""
 
     def show(self, scene: Scene) -> None:
         """Draw a new scene."""
@@ -66,19 +68,20 @@ class Pane(Canvas, can_focus=True):
             self.paint(self.draw(self.scene, width, height))
             self._retitle(self.title(self.scene))
 
-    def _retitle(self, title: str) -> None:
-        content = Content(title)
-        if self.border_title != content.markup:
-            self.border_title = content
-
     def title(self, scene: Scene) -> str:
         """Return the heading and, when they are not live, since when its figures are stale."""
         stale = ""
         for kind in self.kinds[:1]:
             state = scene.states.get(kind)
             if state is not None and state.trouble is not None:
-                stale = f" · stale since {clock(state.last_ok_at)}" if state.last_ok_at else " · no data yet"
+                last = getattr(scene.evidence, kind)
+                stale = f" · stale since {clock(last.taken_at)}" if last is not None else " · no data"
         return f"{self.heading}{stale}"
+
+    def _retitle(self, title: str) -> None:
+        content = Content(f"{title}  ·  {self.behind}" if self.behind else title)
+        if self.border_title != content.markup:
+            self.border_title = content
 
     def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
         raise NotImplementedError

@@ -40,7 +40,7 @@ class SlowPane(TablePane):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self.table = Table(_ENTRIES)
+        self.table = Table(_ENTRIES, follows=True)
         self.grouped = False
 
     def title(self, scene: Scene) -> str:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
 
 from cachetui import text
 from cachetui.model import Stats
 from cachetui.source.base import Kind
-from cachetui.ui.line import Line, Span, line, trend
+from cachetui.ui.canvas import Canvas
+from cachetui.ui.line import Line, Span, line, slice_of, trend
 from cachetui.ui.panes.pane import Pane, clock
 from cachetui.ui.scene import Scene
+
+_PARTS = ("names", "figures", "trends", "words")
 
 TREND_S = 300
 """A trend looks back five minutes; a bar moves only when its bucket is full."""
@@ -21,13 +28,35 @@ class StatsPane(Pane):
     heading = "Stats"
     kinds: ClassVar[tuple[Kind, ...]] = ("stats",)
 
+    def compose(self) -> ComposeResult:
+        # Textual sends a line from its widget's left edge up to the change: narrow widgets keep that short.
+        for name in _PARTS:
+            yield Canvas(classes=name)
+
+    def on_resize(self, event: events.Resize) -> None:
+        bars = trend_width(self.content_size.width)
+        self.query_one(".trends").styles.width = bars + 2 if bars else 0
+        self.call_after_refresh(self.redraw)
+
+    def paint(self, lines: Sequence[Line]) -> None:
+        start = 0
+        for part in self.query(Canvas):
+            end = start + part.size.width
+            part.paint([slice_of(drawn, start, end) for drawn in lines])
+            start = end
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        parts = [part.lines for part in self.query(Canvas)]
+        return [Line(tuple(span for drawn in row for span in drawn.spans)) for row in zip(*parts, strict=False)]
+
     def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
         stats = scene.evidence.stats
         if stats is None:
             return _waiting(scene, width)
-        bars = max(0, min(30, width - 50))
+        bars = trend_width(width)
         rows = _memcached_rows(scene, stats) if stats.server.kind == "memcached" else _redis_rows(scene, stats)
-        drawn = [self._row(scene, row, bars) for row in (*_common_rows(scene, stats), *rows)]
+        drawn = [self._row(scene, row, bars, width) for row in (*_common_rows(scene, stats), *rows)]
         if stats.denied:
             names = ", ".join(stats.denied)
             drawn.append(
@@ -35,10 +64,10 @@ class StatsPane(Pane):
             )
         return drawn[:height]
 
-    def _row(self, scene: Scene, row: tuple[str, Span, str, str], bars: int) -> Line:
+    def _row(self, scene: Scene, row: tuple[str, Span, str, str], bars: int, width: int) -> Line:
         name, (figure, style), metric, more = row
         spans: list[Span] = [(text.fit(name, 11), "muted"), (text.fit(figure, 9, "right"), style), ("  ", "")]
-        if bars >= 8:
+        if bars:
             shape = ""
             if metric:
                 top = 100.0 if metric == "hit_rate" else None
@@ -46,8 +75,14 @@ class StatsPane(Pane):
                 shape = trend(values, ascii_only=scene.settings.ascii, top=top)
             spans.append((text.fit(shape, bars), "accent"))
             spans.append(("  ", ""))
-        spans.append((more, "muted"))
+        spans.append((text.fit(more, max(0, width - sum(text.cells(part) for part, _ in spans))), "muted"))
         return Line(tuple(spans))
+
+
+def trend_width(width: int) -> int:
+    """Return the bars that fit into a pane of this width; 0: none."""
+    bars = min(30, width - 50)
+    return bars if bars >= 8 else 0
 
 
 def _waiting(scene: Scene, width: int) -> list[Line]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from cachetui import text
+from cachetui.model import Node
 from cachetui.source.base import Kind
-from cachetui.ui.line import Line, line
+from cachetui.ui.line import Line, Span, line
 from cachetui.ui.panes.pane import TablePane
 from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
@@ -30,6 +31,7 @@ _FLEET = (
     Column("clients", 7, "right"),
     Column("note", 0, wide_only=90),
 )
+LAG_WARN_BYTES = 1024**2
 _GOOD_STATES = ("online", "connected", "up", "myself", "ok")
 
 
@@ -63,50 +65,7 @@ class TopologyPane(TablePane):
             return []
         fleet = topology.server.kind == "memcached"
         self.table.columns = _FLEET if fleet else _REDIS
-        rows = []
-        for node in topology.nodes:
-            good = node.state.split(",")[0] in _GOOD_STATES
-            state = (node.state if good else f"! {node.state}", "ok" if good else "bad")
-            address = (node.address + (" (this)" if node.myself else ""), "")
-            if fleet:
-                lookups = (
-                    None
-                    if node.hits_total is None or node.misses_total is None
-                    else node.hits_total + node.misses_total
-                )
-                hit_rate = 100 * (node.hits_total or 0) / lookups if lookups else None
-                cells = (
-                    address,
-                    state,
-                    (text.count(node.keys), ""),
-                    (text.size(node.used_bytes), ""),
-                    (text.size(node.limit_bytes), ""),
-                    (text.percent(hit_rate), ""),
-                    (text.count(node.clients), ""),
-                    (node.note, "muted"),
-                )
-                order: tuple[object, ...] = (
-                    node.address,
-                    node.state,
-                    node.keys,
-                    node.used_bytes,
-                    node.limit_bytes,
-                    hit_rate,
-                    node.clients,
-                )
-            else:
-                lag = text.size(node.lag_bytes) if node.lag_bytes is not None else text.duration(node.lag_s)
-                cells = (
-                    address,
-                    (node.role, ""),
-                    state,
-                    (lag, "warn" if (node.lag_bytes or 0) > 1024**2 else ""),
-                    (node.slots, ""),
-                    (node.note, "muted"),
-                )
-                order = (node.address, node.role, node.state, node.lag_bytes, node.slots)
-            rows.append(Row(node.node_id or node.address, cells, order))
-        return rows
+        return [_server_row(node) if fleet else _node_row(node) for node in topology.nodes]
 
     def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
         topology = scene.evidence.topology
@@ -119,3 +78,33 @@ class TopologyPane(TablePane):
             drawn.append(line())
             drawn += [line((text.fit(name, 26), "muted"), value) for name, value in facts[: below - 1]]
         return drawn
+
+
+def _state(node: Node) -> Span:
+    good = node.state.split(",")[0] in _GOOD_STATES
+    return (node.state, "ok") if good else (f"! {node.state}", "bad")
+
+
+def _address(node: Node) -> Span:
+    return (node.address + (" (this)" if node.myself else ""), "")
+
+
+def _node_row(node: Node) -> Row:
+    lag = text.size(node.lag_bytes) if node.lag_bytes is not None else text.duration(node.lag_s)
+    lag_style = "warn" if (node.lag_bytes or 0) > LAG_WARN_BYTES else ""
+    cells = (_address(node), (node.role, ""), _state(node), (lag, lag_style), (node.slots, ""), (node.note, "muted"))
+    return Row(node.node_id or node.address, cells, (node.address, node.role, node.state, node.lag_bytes, node.slots))
+
+
+def _server_row(node: Node) -> Row:
+    hits, misses = node.hits_total, node.misses_total
+    hit_rate = 100 * hits / (hits + misses) if hits is not None and misses is not None and hits + misses else None
+    figures = (text.count(node.keys), text.size(node.used_bytes), text.size(node.limit_bytes), text.percent(hit_rate))
+    cells = (
+        _address(node),
+        _state(node),
+        *((figure, "") for figure in (*figures, text.count(node.clients))),
+        (node.note, "muted"),
+    )
+    order = (node.address, node.state, node.keys, node.used_bytes, node.limit_bytes, hit_rate, node.clients)
+    return Row(node.address, cells, order)
