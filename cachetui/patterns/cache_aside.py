@@ -58,7 +58,8 @@ class CacheAside:
     `ttl_s` is how long a value is kept, `jitter` spreads it: each value lives a time drawn evenly from
     `ttl_s * (1 - jitter)` to `ttl_s * (1 + jitter)`, so that values stored together do not expire together.
     With `negative_ttl_s`, an absence (the loader's None) is kept that long too, with the same jitter.
-    Each cache call ends within `timeout_s`.
+    Each cache call ends within `timeout_s`. `client` must give bytes; with a `BlockingConnectionPool` many gets at
+    once wait for a connection, with a plain pool that has run out they count as failed cache calls.
 
     Guarantees, within one process:
 
@@ -108,7 +109,8 @@ class CacheAside:
         self._client = client
         self._loader = loader
         self._rng = rng or random.Random()
-        self._flights: dict[str, _Flight] = {}
+        self._joinable: dict[str, _Flight] = {}
+        self._flights: dict[str, set[_Flight]] = {}
 
     async def get(self, key: str) -> bytes | None:
         """Return the value of `key`, or None where the loader has none.
@@ -116,9 +118,10 @@ class CacheAside:
         Raises the loader's own error, and with `on_error="raise"` a `RedisError`, `OSError` or `TimeoutError`
         of the cache.
         """
-        flight = self._flights.get(key)
+        flight = self._joinable.get(key)
         if flight is None:
-            flight = self._flights[key] = _Flight()
+            flight = self._joinable[key] = _Flight()
+            self._flights.setdefault(key, set()).add(flight)
             flight.task = asyncio.ensure_future(self._fetch(key, flight))
             flight.task.add_done_callback(_retrieve)
         else:
@@ -135,8 +138,8 @@ class CacheAside:
             return 0
         storing = []
         for key in keys:
-            flight = self._flights.pop(key, None)
-            if flight is not None:
+            self._joinable.pop(key, None)
+            for flight in self._flights.get(key, ()):
                 flight.outdated = True
                 if flight.storing is not None:
                     storing.append(flight.storing)
@@ -146,7 +149,7 @@ class CacheAside:
             removed: int = await self._client.unlink(*(self.prefix + key for key in keys))
         for key in keys:
             # A get that came in meanwhile may have seen the old value: nobody may join it any more.
-            self._flights.pop(key, None)
+            self._joinable.pop(key, None)
         return removed
 
     async def _fetch(self, key: str, flight: _Flight) -> bytes | None:
@@ -163,7 +166,11 @@ class CacheAside:
                 await flight.storing
             return value
         finally:
-            if self._flights.get(key) is flight:
+            if self._joinable.get(key) is flight:
+                del self._joinable[key]
+            flights = self._flights[key]
+            flights.discard(flight)
+            if not flights:
                 del self._flights[key]
 
     async def _lookup(self, key: str) -> bytes | None:
