@@ -13,6 +13,8 @@ from cachetui.model import ClientList, Evidence, Identity, SlowLog, Stats, Topol
 from cachetui.model.trouble import LINK_CODES
 from cachetui.source.base import KINDS, Kind, Polled, Source
 
+__all__ = ["FeedEvent", "FeedState", "Feeds"]
+
 MIN_INTERVAL_S = 0.1
 MAX_INTERVAL_S = 3600.0
 
