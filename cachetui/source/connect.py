@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from cachetui.config import Address, Target
-from cachetui.errors import BadTarget, CacheError, NotACache, Unreachable
+from cachetui.errors import BadTarget, CacheError, Unreachable
 from cachetui.model import Identity, KeyFactsList, ScanStep, Value
 from cachetui.source import faults, probe
 from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Command, Kind, Polled, Source
 from cachetui.source.tls import tls_context
+
+_TLS_SHARE = 0.7
+"""Part of the deadline for asking over TLS; the rest finds out whether TLS is spoken at all."""
 
 
 def make_source(target: Target) -> Source:
@@ -140,21 +143,18 @@ async def recognise(target: Target) -> Target:
 
 
 async def _kind_at(address: Address, target: Target) -> Literal["redis", "memcached"]:
-    context = None
-    server_name = None
+    tls = target.tls
+    context = tls_context(tls) if tls else None
+    limit_s = target.timeout_s * (_TLS_SHARE if tls else 1)
     try:
-        if target.tls is not None:
-            context, server_name = tls_context(target.tls), target.tls.server_name
-        async with asyncio.timeout(target.timeout_s):
-            answer = await probe.ask(address, b"PING\r\n", context, server_name)
-    except (OSError, EOFError) as error:
-        raise faults.from_exception(error, address, target.timeout_s) from error
+        async with asyncio.timeout(limit_s):
+            answer = await probe.ask(address, b"PING\r\n", context, tls.server_name if tls else None)
+        if not answer:
+            raise faults.ClosedEarly
+    except (OSError, EOFError, faults.ClosedEarly) as error:
+        raise await probe.diagnosed(error, address, tls, target.timeout_s) from error
     if answer.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
         return "memcached"
     if answer[:1] in (b"+", b"-"):
         return "redis"
-    if not answer and context is None and await probe.speaks_tls(address):
-        raise faults.needs_tls(address)
-    if not answer:
-        raise NotACache(f"{address} closed the connection without an answer", "check host and port")
     raise faults.not_a_cache(address, answer)

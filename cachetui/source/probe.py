@@ -1,4 +1,4 @@
-"""A few bytes to find out what answers at an address, before any driver is chosen."""
+"""A few bytes to find out what answers at an address: before any driver is chosen, and when one failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from cachetui.config import Address
+from cachetui.config import Address, Tls
+from cachetui.errors import CacheError
+from cachetui.source import faults
+from cachetui.source.tls import tls_context
 
 PROBE_S = 0.5
 _ANSWER_BYTES = 256
@@ -37,6 +40,39 @@ async def speaks_plain(address: Address, timeout_s: float = PROBE_S) -> bool:
     except (OSError, TimeoutError, EOFError):
         return False
     return answer[:1] in (b"+", b"-") or answer.startswith((b"ERROR", b"CLIENT_ERROR"))
+
+
+async def tls_alert(address: Address, tls: Tls, timeout_s: float = PROBE_S) -> ssl.SSLError | None:
+    """Return the alert that the server sends after a handshake, if it sends one.
+
+    A client certificate is refused only then, and a server that resets the connection at once
+    destroys its own alert where we had already written.
+    """
+    try:
+        async with asyncio.timeout(timeout_s), _connected(address, tls_context(tls), tls.server_name) as (reader, _):
+            await reader.read(1)
+    except ssl.SSLError as error:
+        return error
+    except (OSError, TimeoutError, EOFError, CacheError):
+        return None
+    return None
+
+
+async def diagnosed(error: BaseException, address: Address, tls: Tls | None, timeout_s: float) -> CacheError:
+    """Return what is wrong with a connection that could not be made: where TLS may be the cause, look."""
+    seen = faults.from_exception(error, address, timeout_s)
+    if isinstance(error, CacheError) or address.path or seen.code not in ("unreachable", "timed-out"):
+        return seen
+    causes = faults.causes(error)
+    cut = any(isinstance(cause, faults.ClosedEarly | ConnectionResetError | BrokenPipeError) for cause in causes)
+    if tls is None:
+        return faults.needs_tls(address) if cut and await speaks_tls(address) else seen
+    if cut and (alert := await tls_alert(address, tls)):
+        return faults.tls_error(alert, address)
+    refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
+    if not refused and await speaks_plain(address):
+        return faults.speaks_plain(address)
+    return seen
 
 
 async def ask(

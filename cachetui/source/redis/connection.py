@@ -15,7 +15,7 @@ from redis.exceptions import InvalidResponse, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from cachetui.config import Address, Secret, Target, Tls
-from cachetui.errors import AuthFailed, CacheError
+from cachetui.errors import AuthFailed, BadTarget, CacheError
 from cachetui.source import faults
 from cachetui.source.redis.replies import as_int, as_map, as_text
 from cachetui.source.tls import tls_context
@@ -211,7 +211,7 @@ class Link:
         if who.db:
             (reply,) = await self.exchange([["SELECT", who.db]])
             if isinstance(reply, RefusedReply):
-                raise faults.reply_error(str(reply), f"SELECT {who.db}")
+                raise _no_database(str(reply), who.db)
 
     async def _greet_without_hello(self) -> None:
         who = self.credentials
@@ -226,6 +226,14 @@ class Link:
         if isinstance(named, RefusedReply) and str(named).startswith("NOAUTH"):
             raise _first_refusal(faults.no_password())
         self.client_id = as_int(number)
+
+
+def _no_database(reply: str, db: int) -> CacheError:
+    if "out of range" in reply:
+        return BadTarget(f"there is no database {db} on this server", "CONFIG GET databases says how many there are")
+    if "cluster mode" in reply:
+        return BadTarget(f"a cluster node has no database {db}", "connect without a database number")
+    return faults.reply_error(reply, f"SELECT {db}")
 
 
 def _first_refusal(error: CacheError) -> CacheError:

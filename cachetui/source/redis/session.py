@@ -18,7 +18,7 @@ from typing import Literal
 from redis.exceptions import RedisError
 
 from cachetui.config import Address
-from cachetui.errors import AuthFailed, Busy, CacheError
+from cachetui.errors import Busy, CacheError
 from cachetui.source import faults, probe
 from cachetui.source.redis.connection import Argument, Credentials, Link, RefusedReply, command_name
 from cachetui.source.redis.features import Features, read_features
@@ -216,7 +216,7 @@ class Session:
             async with asyncio.timeout(who.timeout_s * _TLS_SHARE if who.tls else None):
                 await link.open()
         except (*_NETWORK, CacheError) as error:
-            raise await self._diagnosed(error, address) from error
+            raise await probe.diagnosed(error, address, who.tls, who.timeout_s) from error
         lane.link, lane.epoch = link, self.epoch
         try:
             await self._introduce(lane, link)
@@ -226,20 +226,6 @@ class Session:
 
     def _count(self, command: Sequence[Argument]) -> None:
         self.sent[as_text(command[0], 40).lower()] += 1
-
-    async def _diagnosed(self, error: BaseException, address: Address) -> CacheError:
-        """Return what is wrong with a connection that could not be made: where TLS may be the cause, try."""
-        seen = faults.from_exception(error, address, self._credentials.timeout_s)
-        if isinstance(error, CacheError) or isinstance(seen, AuthFailed) or address.path:
-            return seen
-        causes = faults.causes(error)
-        if self._credentials.tls is None:
-            cut = any(isinstance(cause, faults.ClosedEarly | ConnectionResetError) for cause in causes)
-            return faults.needs_tls(address) if cut and await probe.speaks_tls(address) else seen
-        refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
-        if seen.code in ("timed-out", "unreachable") and not refused and await probe.speaks_plain(address):
-            return faults.speaks_plain(address)
-        return seen
 
     async def _introduce(self, lane: Lane, link: Link) -> None:
         """Learn who answers on a new connection; ask not to be counted as a user of keys."""
