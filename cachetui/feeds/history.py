@@ -122,7 +122,7 @@ class History:
                 self._window.clear()
             self._spans.append(stats.taken_at - last.taken_at)
         slot = int(stats.taken_at)
-        if self._newest is None or slot > self._newest:
+        if self._newest is None or slot > self._newest or self._anchor is None or not same_run(self._anchor, stats):
             self._anchor = last
         self._write(slot, stats)
         self._previous, self._latest, self._newest = last, stats, slot
@@ -234,7 +234,7 @@ def changes(earlier: Stats, later: Stats) -> list[str]:
     if after.address != before.address and after.address and before.address:
         found.append(f"connected to {after.address}")
     elif _restarted(earlier, later):
-        found.append("restarted")
+        found.append("a server restarted, went or came back" if after.mode == "fleet" else "restarted")
     elif any(_fell(earlier, later, field) for field in _COUNTERS_OF_RESET):
         found.append("counters reset")
     if (after.kind, after.version) != (before.kind, before.version) and after.version is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from cachetui.feeds.feed import GUARD_S, Feed, FeedState, interval_of
 from cachetui.feeds.history import History
-from cachetui.feeds.record import Recorder
+from cachetui.feeds.record import FLUSH_S, Recorder
 from cachetui.model import ClientList, Evidence, Identity, SlowLog, Stats, Topology, Trouble
 from cachetui.model.trouble import LINK_CODES
 from cachetui.source.base import KINDS, Kind, Polled, Source
@@ -67,6 +67,7 @@ class Feeds:
         self._recorded_identity: Identity | None = None
         self._recorded_troubles: dict[Kind, Trouble] = {}
         self._epoch: float | None = None
+        self._flushing: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
@@ -142,6 +143,8 @@ class Feeds:
     async def close(self) -> None:
         """Stop all feeds and wait for them; the source and the recorder stay their owners'."""
         self._closed = True
+        if self._flushing is not None:
+            self._flushing.cancel()
         feeds, self._feeds = list(self._feeds.values()), {}
         await asyncio.gather(*(feed.close() for feed in feeds))
 
@@ -261,6 +264,12 @@ class Feeds:
         except Exception as error:
             self.attach(None)
             _report("recording failed and has ended", error)
+        else:
+            self._flush_soon(recorder)
+
+    def _flush_soon(self, recorder: Recorder) -> None:
+        if self._flushing is None or self._flushing.when() <= asyncio.get_running_loop().time():
+            self._flushing = asyncio.get_running_loop().call_later(FLUSH_S, recorder.flush)
 
 
 def _report(what: str, error: Exception) -> None:

@@ -78,6 +78,12 @@ class Recorder:
             self._append(self._document(item, kind, time.time() if at is None else at))
             return not self.closed
 
+    def flush(self) -> None:
+        """Make all that was written readable now, should no further `write` come soon."""
+        with self._lock:
+            if not self.closed and self._unflushed:
+                self._flush(zlib.Z_SYNC_FLUSH)
+
     def close(self) -> None:
         """Complete the file; may be called twice."""
         with self._lock:

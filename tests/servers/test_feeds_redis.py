@@ -97,8 +97,31 @@ async def test_a_killed_server_is_trouble_and_its_return_is_noticed(new_server: 
         await w.until(lambda: w.feeds.trouble is None)
         await w.next(count=2)
         assert w.marks == ["restarted"]
+        await w.until(w.rates)
         assert min(w.rates()) >= 0 and max(w.rates()) < 1e6
         await w.until(lambda: all(w.feeds.state(kind).status == "live" for kind in KINDS))
+
+
+async def test_a_fleet_loses_a_server_and_gets_it_back(new_server: Callable[..., Server]) -> None:
+    servers = [new_server("memcached"), new_server("memcached")]
+    where = Target("memcached", tuple(Address("127.0.0.1", server.port) for server in servers), timeout_s=1.0)
+    async with watching(where) as w:
+        w.feeds.want(["stats", "topology"])
+        await w.next(count=3)
+        await asyncio.to_thread(servers[0].kill)
+        await w.until(lambda: w.marks)
+        await asyncio.to_thread(servers[0].restart)
+        await w.until(lambda: len(w.marks) == 2)
+        assert set(w.marks) == {"a server restarted, went or came back"}
+        assert w.feeds.trouble is None
+        await asyncio.to_thread(servers[0].kill)
+        await asyncio.to_thread(servers[1].kill)
+        await w.until(lambda: w.feeds.trouble is not None)
+        assert w.feeds.trouble and w.feeds.trouble.code == "unreachable"
+        await asyncio.to_thread(servers[0].restart)
+        await asyncio.to_thread(servers[1].restart)
+        await w.until(lambda: w.feeds.trouble is None)
+        assert min(w.rates(), default=0) >= 0
 
 
 async def test_a_reset_of_the_counters_is_marked(new_server: Callable[..., Server]) -> None:

@@ -411,6 +411,18 @@ def test_frozen_a_recording_goes_on(tmp_path: Path) -> None:
     scene(play)
 
 
+def test_what_was_recorded_is_in_the_file_a_second_later(tmp_path: Path) -> None:
+    async def play(s: Scene) -> None:
+        recorder = Recorder(tmp_path / "r", "tape")
+        s.feeds.attach(recorder)
+        await asyncio.sleep(30)
+        kinds = {entry.kind for entry in read_recording(tmp_path / "r")[1]}
+        assert kinds == {*KINDS, "identity"}, "killed now, nothing of the last tick would be lost"
+        recorder.close()
+
+    scene(play, interval_s=3600.0)
+
+
 def test_a_full_recording_leaves_the_feeds_alone(tmp_path: Path) -> None:
     async def play(s: Scene) -> None:
         recorder = Recorder(tmp_path / "r", "tape", max_bytes=3000)

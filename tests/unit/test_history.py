@@ -77,6 +77,7 @@ def test_a_server_without_run_id_shows_its_restart_by_its_uptime() -> None:
         (replace(WHO, role="replica"), ["role changed to replica"]),
         (replace(WHO, run_id="b", kind="valkey", version="9.1.0"), ["restarted", "now valkey 9.1.0"]),
         (replace(WHO, run_id="b", address="h:2"), ["connected to h:2"]),
+        (replace(WHO, mode="fleet", run_id="b"), ["a server restarted, went or came back"]),
         (replace(WHO, run_id=None, version=None, role=None), []),
         (WHO, []),
     ],
