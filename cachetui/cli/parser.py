@@ -1,0 +1,269 @@
+"""Commands and options. `-h` is the host, as redis-cli has it; `--help` helps."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NoReturn
+
+from cachetui import __version__
+from cachetui.cli.call import Call
+from cachetui.config import INTERVAL_RANGE_S, Secret
+from cachetui.errors import BadUsage
+from cachetui.text import parse_size, printable
+
+HELP_WIDTH = 79
+
+Add = Callable[[argparse.ArgumentParser], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: its function has its name and lives in `module`."""
+
+    usage: str
+    summary: str
+    module: str
+    add: Add
+    document: str = ""
+    """The operation's name in its JSON documents, where an error is a document too."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadUsage(printable(message, 200), f"see {self.prog} --help")
+
+    def print_help(self, file: IO[str] | None = None) -> None:  # type: ignore[override]
+        # Straight to stdout: a broken pipe is the entry's business.
+        (file or sys.stdout).write(self.format_help())
+
+
+def _nothing(_: argparse.ArgumentParser) -> None:
+    """Add no options."""
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _analyze(parser: argparse.ArgumentParser) -> None:
+    _json(parser)
+    parser.add_argument(
+        "--sample", type=_seconds(0.2, 3600), metavar="N", help="rates over the next N seconds, not since the start"
+    )
+    parser.add_argument("--fail-on", choices=("low", "medium", "high"), help="exit 1 at this priority or above")
+
+
+def _keys(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--match", metavar="GLOB", help="only names that match, as SCAN matches")
+    parser.add_argument("--type", metavar="T", dest="type_", help="only this type: string, hash, list, set, zset, ...")
+    parser.add_argument("--sort", choices=("name", "size", "ttl"), help="name, largest first, or soonest to expire")
+    parser.add_argument("--limit", type=_whole(1), metavar="N", help="at most N keys")
+    parser.add_argument("--with", dest="with_", type=_facts, metavar="FACTS", help="beside the name: type,ttl,size")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line")
+    form.add_argument("--raw", action="store_true", help="the names' bytes, unescaped")
+
+
+def _topology(parser: argparse.ArgumentParser) -> None:
+    _json(parser)
+    parser.add_argument("--check", action="store_true", help="exit 1 when something is wrong")
+
+
+def _policy(parser: argparse.ArgumentParser) -> None:
+    _json(parser)
+    parser.add_argument("--maxmemory", type=_size, metavar="SIZE", help="set the memory limit, e.g. 4gb; 0: none")
+    parser.add_argument("--rewrite", action="store_true", help="write it to the server's own file as well")
+    parser.add_argument("--yes", action="store_true", help="do it; without, only the plan is shown")
+
+
+def _log(parser: argparse.ArgumentParser) -> None:
+    _json(parser)
+    parser.add_argument("--limit", type=_whole(1), metavar="N", help="the newest N only")
+
+
+def _record(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--duration", type=_seconds(0.1, 366 * 86400), metavar="S", help="end after S seconds")
+    parser.add_argument("--force", action="store_true", help="overwrite FILE")
+    parser.add_argument("--keys", type=_whole(0), default=1000, metavar="N", help="keys to note at the start (1000)")
+    parser.add_argument("--values", type=_whole(0), default=0, metavar="N", help="values to keep of these keys (0)")
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--memcached", action="store_true", help="Memcached instead of Valkey")
+    parser.add_argument("--cluster", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--sentinel", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--all", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--duration", type=_seconds(0.1, 366 * 86400), metavar="S", help="end after S seconds")
+    parser.add_argument("--no-ui", action="store_true", help="print the URL and stay, without the dashboard")
+    parser.add_argument("--rate", type=_whole(1, 100_000), metavar="N", help="commands a second")
+
+
+COMMANDS: dict[str, Command] = {
+    "dashboard": Command("[TARGET]", "the dashboard (no command is needed)", "screen", _nothing),
+    "demo": Command("", "the dashboard over a real server with a live load", "screen", _demo),
+    "analyze": Command("[TARGET]", "what is wrong and what to do", "analyze", _analyze),
+    "keys": Command("[TARGET]", "the names of all keys, in steps", "keys", _keys),
+    "slowlog": Command("[TARGET]", "slow commands", "look", _json, "slowlog"),
+    "topology": Command("[TARGET]", "who is primary, who follows, how far behind", "look", _topology, "topology"),
+    "policy": Command("TARGET [POLICY]", "show or set eviction policy and memory limit", "policy", _policy, "policy"),
+    "log": Command("", "the journal of what was done", "look", _log, "log"),
+    "record": Command("TARGET FILE", "record what the dashboard would see", "record", _record),
+    "replay": Command("FILE", "the dashboard over a recording", "screen", _nothing),
+}
+
+LATER = frozenset({"invalidate", "undo", "prefixes"})
+"""Words that will be commands and so are never targets."""
+
+EXIT_CODES = (
+    "exit codes: 0 done; 1 findings at or above --fail-on, or a check failed; 2 usage; 3 cannot connect or "
+    "authenticate; 4 stopped part-way; 5 refused (read-only, denied)"
+)
+TARGETS = (
+    "TARGET: redis:// rediss:// valkey:// valkeys:// unix://path redis+sentinel://h:p,h:p/name redis+cluster://h:p "
+    "memcached://h:p,h:p memcached+unix://path, host[:port], or a profile's name. Without one: CACHETUI_URL, "
+    "REDIS_URL, 127.0.0.1:6379, 127.0.0.1:11211."
+)
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Call | None:
+    """Return what was asked for, or None when help or the version was and has been given. Raises BadUsage."""
+    command, rest = _split(list(argv))
+    parser = _parser(command)
+    try:
+        options, unknown = parser.parse_known_intermixed_args(rest)
+    except SystemExit:
+        return None
+    if unknown:
+        names = " ".join(printable(word.partition("=")[0], 40) for word in unknown)
+        raise BadUsage(f"unknown option {names}", f"see {parser.prog} --help")
+    if options.uri is not None:
+        options.words.insert(0, options.uri)
+    return Call(command, options, environ)
+
+
+def _split(argv: list[str]) -> tuple[str, list[str]]:
+    """Take the command out of `argv`: the first word that is neither an option nor an option's value."""
+    takes_value = {
+        name: action.nargs is None and not isinstance(action, argparse._HelpAction | argparse._VersionAction)
+        for action in _common()._actions
+        for name in action.option_strings
+    }
+    at = 0
+    while at < len(argv):
+        word = argv[at]
+        if word == "--":
+            break
+        if not word.startswith("-") or word == "-":
+            if word in LATER:
+                raise BadUsage(f"the command {word} is not there yet", "see cachetui --help for those that are")
+            if word in COMMANDS and word != "dashboard":
+                return word, argv[:at] + argv[at + 1 :]
+            break
+        at += 2 if takes_value.get(word) else 1
+    return "dashboard", argv
+
+
+def _common() -> argparse.ArgumentParser:
+    """Return a parser of the options that every command knows."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    where = parser.add_argument_group("where to connect")
+    where.add_argument("-h", "--host", metavar="HOST", dest="host")
+    where.add_argument("-p", "--port", metavar="PORT", type=_whole(1, 65535))
+    where.add_argument("-n", "--db", metavar="DB", type=_whole(0))
+    where.add_argument("-s", "--socket", metavar="PATH")
+    where.add_argument("-u", "--uri", metavar="URL", help="the target, as redis-cli takes it")
+    where.add_argument("--user", metavar="NAME")
+    where.add_argument("-a", "--pass", dest="password", metavar="PASSWORD", type=Secret, help="seen by others")
+    where.add_argument("--askpass", action="store_true", help="ask for the password")
+    where.add_argument("--no-auth-warning", action="store_true", help=argparse.SUPPRESS)
+    where.add_argument("--tls", action="store_true")
+    where.add_argument("--cacert", metavar="FILE")
+    where.add_argument("--cacertdir", metavar="DIR")
+    where.add_argument("--cert", metavar="FILE")
+    where.add_argument("--key", metavar="FILE")
+    where.add_argument("--sni", metavar="NAME", help="the name the certificate must hold")
+    where.add_argument("--insecure", action="store_true", help="TLS without looking at the certificate")
+    how = parser.add_argument_group("how to look")
+    how.add_argument("--read-only", action="store_true", help="send nothing that changes anything")
+    how.add_argument("--interval", type=_seconds(*INTERVAL_RANGE_S), metavar="S", help="seconds between two looks (1)")
+    how.add_argument("--theme", metavar="NAME|FILE")
+    how.add_argument("--slow-link", action="store_true", help="few frames, no animation")
+    how.add_argument("--ascii", action="store_true", help="no signs beyond ASCII")
+    how.add_argument("--no-color", action="store_true", help="NO_COLOR does the same")
+    how.add_argument("--config", metavar="FILE", type=Path)
+    how.add_argument("--version", action="version", version=f"cachetui {__version__}", help="the version")
+    how.add_argument("--help", action="help", help="this")
+    return parser
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    command = COMMANDS[name]
+    shown = "" if name == "dashboard" else f" {name}"
+    usage = f"cachetui{shown} {command.usage} [options]".replace("  ", " ")
+    epilog = "\n\n".join(textwrap.fill(text, HELP_WIDTH) for text in (TARGETS, EXIT_CODES))
+    if not shown:
+        width = max(len(f"{name} {known.usage}") for name, known in COMMANDS.items())
+        lines = [
+            f"  {f'{name} {known.usage}':<{width}}  {known.summary}"
+            for name, known in COMMANDS.items()
+            if name != "dashboard"
+        ]
+        usage = "cachetui [TARGET] [options]\n       cachetui COMMAND [TARGET] [options]"
+        epilog = "commands:\n" + "\n".join(lines) + "\n\n" + epilog
+    parser = _Parser(
+        prog=f"cachetui{shown}",
+        usage=usage,
+        description=None if not shown else command.summary,
+        epilog=epilog,
+        parents=[_common()],
+        add_help=False,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    command.add(parser)
+    return parser
+
+
+def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    def parsed(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 16) or not low <= int(text) <= (high or 10**15):
+            limits = f"from {low} to {high}" if high else f"from {low}"
+            raise argparse.ArgumentTypeError(f"a whole number {limits} is needed, not {printable(text, 40)!r}")
+        return int(text)
+
+    return parsed
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def parsed(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"seconds from {low:g} to {high:g} are needed, not {printable(text, 40)!r}"
+            )
+        return value
+
+    return parsed
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _facts(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not set(names) <= {"type", "ttl", "size"} or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"type, ttl and size are known, not {printable(text, 40)!r}")
+    return names
