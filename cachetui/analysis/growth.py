@@ -31,7 +31,8 @@ class Growth:
 
     @property
     def per_s(self) -> float:
-        return self.amount / self.span_s
+        """The rate; what came within less than a second counts as a second's, so that one is no storm."""
+        return self.amount / max(1.0, self.span_s)
 
     @property
     def words(self) -> str:

@@ -157,7 +157,7 @@ def _group(name: str, entries: list[SlowEntry]) -> SlowGroup:
     example = [text.printable(arg, EXAMPLE_WIDTH) for arg in slowest.args[:EXAMPLE_ARGS]]
     if len(slowest.args) > EXAMPLE_ARGS:
         example.append(f"(+{len(slowest.args) - EXAMPLE_ARGS})")
-    who = Counter(entry.client_name or entry.client.rpartition(":")[0] for entry in entries)
+    who = Counter(entry.client_name or entry.client.rpartition(":")[0] or entry.client for entry in entries)
     return SlowGroup(
         name,
         len(entries),

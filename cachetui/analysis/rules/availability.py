@@ -96,13 +96,12 @@ def busy(evidence: Evidence) -> Problem | None:
     if isinstance(command, (list, tuple)):
         command = " ".join(str(part) for part in command)
     command_text = text.printable(str(command or ""), 60)
-    reply = str(detail.get("reply") or "").upper()
+    ran, ran_ms = _ran(detail)
+    how = str(detail.get("kill") or detail.get("reply") or "").upper()
     commands: tuple[str, ...]
-    ran_ms = detail.get("duration_ms")
-    ran = f" for {text.duration(ran_ms / 1000)}" if isinstance(ran_ms, (int, float)) and 0 <= ran_ms < 2**53 else ""
-    if name or command_text.upper().startswith("FCALL") or "FUNCTION KILL" in reply:
+    if name or command_text.upper().startswith("FCALL") or "FUNCTION KILL" in how:
         kind, commands = "function", ("FUNCTION KILL",)
-    elif command_text.upper().startswith("EVAL") or "SCRIPT KILL" in reply:
+    elif command_text.upper().startswith("EVAL") or "SCRIPT KILL" in how:
         kind, commands = "script", ("SCRIPT KILL",)
     else:
         kind, commands = "script or function", ("SCRIPT KILL", "FUNCTION KILL")
@@ -113,10 +112,18 @@ def busy(evidence: Evidence) -> Problem | None:
         f"Busy: the {kind}{shown} blocks every client{ran}{called}",
         f"{' or '.join(commands)} ends it if it has not written yet; after a write only waiting or"
         " SHUTDOWN NOSAVE (loses unsaved data) is left.",
-        {"name": name or None, "command": command_text or None, "duration_ms": ran_ms if ran else None}
-        | _since(evidence),
+        {"name": name or None, "command": command_text or None, "duration_ms": ran_ms} | _since(evidence),
         commands,
     )
+
+
+def _ran(detail: dict[str, object]) -> tuple[str, float | None]:
+    """Return for how long it has been running: as the server says, else at least since we saw it."""
+    for name, words in (("duration_ms", " for "), ("seen_ms", " for at least ")):
+        value = detail.get(name)
+        if isinstance(value, (int, float)) and 0 < value < 2**53:
+            return f"{words}{text.duration(value / 1000)}", value
+    return "", None
 
 
 def partly_blind(evidence: Evidence) -> Problem | None:

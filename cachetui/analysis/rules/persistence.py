@@ -35,7 +35,7 @@ def writes_refused(evidence: Evidence) -> Problem | None:
     mended = stats.save_ok is True and stats.aof_write_ok is not False and refused.since_start
     return Problem(
         "low" if mended else "high",
-        f"Writes refused with MISCONF: {text.count(refused.amount)} {refused.words}, because saving to disk failed",
+        f"Writes are refused, saving to disk failed: {text.count(refused.amount)} MISCONF replies {refused.words}",
         "Make room on the disk or mend its permissions, then BGSAVE; reads still work."
         if not mended
         else "It has been mended since: the last save is ok.",

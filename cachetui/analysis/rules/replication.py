@@ -112,7 +112,7 @@ def topology(evidence: Evidence) -> Problem | None:
         return None
     if seen.server.mode == "standalone" and stats is not None and (stats.link_up is False or stats.sync_running):
         return None  # link_down and sync_running say it with its figures
-    lost = any(node.role == "primary" and _failed(node) for node in seen.nodes)
+    lost = any(node.role in ("primary", "server") and _failed(node) for node in seen.nodes)
     unserved = seen.server.mode == "cluster" and any("slot" in problem.lower() for problem in problems)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return Problem(

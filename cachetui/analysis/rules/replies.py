@@ -17,8 +17,8 @@ ERRORS_PER_S, ERRORS_MANY_PER_S = 1.0, 10.0
 ERROR_SHARE_PERCENT = 10.0
 """Percent of all commands answered with an error: an outage for somebody."""
 
-LOGINS_PER_S = 1.0
-"""Refused logins a second: a client in a loop, or somebody who guesses."""
+REFUSALS_PER_S = 1.0
+"""Refused logins or commands a second (and at least `LEAST_ERRORS`): a client in a loop, or somebody who guesses."""
 
 _TOLD_ELSEWHERE = frozenset(
     [
@@ -103,7 +103,7 @@ def _refusals(grown: list[Growth], issue: str, action: str, name: str) -> Proble
     if not grown:
         return None
     worst = max(grown, key=lambda g: (not g.since_start, g.amount))
-    often = not worst.since_start and worst.per_s >= LOGINS_PER_S
+    often = not worst.since_start and worst.amount >= LEAST_ERRORS and worst.per_s >= REFUSALS_PER_S
     return Problem(
         "medium" if often else "low",
         f"{issue}: {text.count(worst.amount)} {worst.words}",
