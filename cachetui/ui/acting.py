@@ -59,7 +59,7 @@ async def act(app: CachetuiApp, live: Live, command_id: str) -> None:
 
     outcome = await app.push_screen_wait(Preview(plan, run, refused=live.read_only))
     if outcome is not None:
-        live.read_journal()
+        await live.read_journal()
         live.refresh()
         if plan.deletes or command_id == "ttl":
             _forget(app, live)

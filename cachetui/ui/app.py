@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container
+from textual.containers import Container, Horizontal
 
 from cachetui.config import Settings, Target, state_dir, user_config_path
 from cachetui.errors import CacheError
@@ -20,6 +20,7 @@ from cachetui.ui import chrome
 from cachetui.ui.canvas import Canvas
 from cachetui.ui.commands import BY_ID, COMMANDS, VIEWS, CommandRow
 from cachetui.ui.keymap import resolve_keymap
+from cachetui.ui.line import width_of
 from cachetui.ui.live import Live
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.panes.pane import Pane, TablePane
@@ -81,7 +82,9 @@ class CachetuiApp(App[None]):
             self.set_keymap(keymap)
 
     def compose(self) -> ComposeResult:
-        yield Canvas(id="header")
+        with Horizontal(id="header"):
+            yield Canvas(id="who")
+            yield Canvas(id="state")
         yield Canvas(id="verdict")
         yield Canvas(id="views")
         with Container(id="body"):
@@ -156,10 +159,17 @@ class CachetuiApp(App[None]):
         scene = self.live.scene()
         width = self.size.width
         with self.batch_update():
-            self.query_one("#header", Canvas).paint([chrome.header(scene, width)])
+            self._draw_header(scene, width)
             self.query_one("#verdict", Canvas).paint([chrome.verdict(scene, width)])
             self._draw_bars(scene, width)
             self.view.show(scene)
+
+    def _draw_header(self, scene: Scene, width: int) -> None:
+        who, state = chrome.header(scene, width)
+        right = self.query_one("#state", Canvas)
+        right.styles.width = width_of(state)
+        right.paint([state])
+        self.query_one("#who", Canvas).paint([who])
 
     def _draw_bars(self, scene: Scene, width: int) -> None:
         self.query_one("#views", Canvas).paint([chrome.view_bar(self.view_id, width)])
@@ -240,7 +250,7 @@ class CachetuiApp(App[None]):
         self.view.bring(self.view.front)
         self._look()
         if view_id == "journal" and self.live is not None:
-            self.live.read_journal()
+            self._read_journal()
         self._soon()
 
     async def do_open(self) -> None:
@@ -350,6 +360,14 @@ class CachetuiApp(App[None]):
 
     async def do_quit(self) -> None:
         self.exit()
+
+    @work(group="journal", exclusive=True, exit_on_error=False)
+    async def _read_journal(self) -> None:
+        assert self.live is not None
+        try:
+            await self.live.read_journal()
+        except CacheError as error:
+            self.say(error.line(), severity="error")
 
     @work(group="act", exclusive=True, exit_on_error=False)
     async def _act(self, command_id: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 
 from rich.segment import Segment
 from rich.style import Style
@@ -11,7 +13,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from cachetui.ui.line import BLANK, Line, changed_columns
+from cachetui.ui.line import BLANK, Line, changed_columns, width_of
 
 _TOKENS = ("ok", "warn", "bad", "unknown", "muted", "accent", "mark")
 
@@ -51,7 +53,10 @@ class Canvas(Widget):
     def render_line(self, y: int) -> Strip:
         width = self.content_size.width
         drawn = self._lines[y] if y < len(self._lines) else BLANK
-        segments = [Segment(text, self._style(token, drawn.row)) for text, token in drawn.spans if text]
+        spans = [*drawn.spans, (" " * max(0, width - width_of(drawn)), "")]
+        # One segment for each run of a style: every segment costs its colours in bytes.
+        runs = groupby((span for span in spans if span[0]), key=itemgetter(1))
+        segments = [Segment("".join(text for text, _ in run), self._style(token, drawn.row)) for token, run in runs]
         return Strip(segments).adjust_cell_length(width, self._style("", drawn.row))
 
     def notify_style_update(self) -> None:

@@ -16,8 +16,8 @@ NAMED_COLUMNS = 100
 SIGNS = {"ok": "ok", "warn": "! ", "bad": "!!", "unknown": "? "}
 
 
-def header(scene: Scene, width: int) -> Line:
-    """Who we look at, whether it is live, what looking costs."""
+def header(scene: Scene, width: int) -> tuple[Line, Line]:
+    """Return two parts: who we look at; whether it is live and what looking costs."""
     left: list[Span] = [(" cachetui " if width >= NAMED_COLUMNS else " ", "muted")]
     if scene.settings.label:
         left.append((f" {text.printable(scene.settings.label, 20)} ", "label"))
@@ -43,11 +43,8 @@ def header(scene: Scene, width: int) -> Line:
     if scene.cost_per_s is not None:
         share = "" if scene.cost_percent is None else f" {_share(scene.cost_percent)}"
         right.append((f"  we: {scene.cost_per_s:.0f} cmd/s{share} ", "muted"))
-    used = sum(text.cells(part) for part, _ in (*left, *right))
-    if used > width:
-        left = _cut(left, width - sum(text.cells(part) for part, _ in right))
-        used = sum(text.cells(part) for part, _ in (*left, *right))
-    return Line((*left, (" " * max(0, width - used), ""), *right))
+    room = width - sum(text.cells(part) for part, _ in right)
+    return Line(tuple(_cut(left, room))), Line(tuple(right))
 
 
 def _live(scene: Scene) -> Span:

@@ -50,7 +50,7 @@ COMMANDS: tuple[CommandRow, ...] = (
     CommandRow("reverse", "S", "reverse", "reverse the order"),
     CommandRow("mark", "space", "mark", "mark or unmark the row", where=("keys",), footer=True),
     CommandRow("flat", "v", "tree/list", "keys as a tree or as a flat list", where=("keys",), footer=True),
-    CommandRow("group", "b", "group", "group slow commands by their shape", where=("slow",), footer=True),
+    CommandRow("group", "b", "group", "group slow commands by their shape", where=("slow", "overview"), footer=True),
     CommandRow("next-pane", "tab", "next pane", "move to the next pane"),
     CommandRow("previous-pane", "shift+tab", "previous pane", "move to the previous pane"),
     CommandRow("zoom", "z", "zoom", "give the pane the whole screen", where=("overview",), footer=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Collection
@@ -11,11 +12,10 @@ from typing import cast
 from cachetui.actions.apply import Guard
 from cachetui.actions.journal import Journal
 from cachetui.analysis.rules import findings
-from cachetui.analysis.verdict import verdict
+from cachetui.analysis.verdict import Verdict, verdict
 from cachetui.config import Settings, state_dir
-from cachetui.errors import CacheError
 from cachetui.feeds.hub import FeedEvent, Feeds
-from cachetui.model import JournalEntry
+from cachetui.model import Evidence, Finding, JournalEntry
 from cachetui.source.base import Capability, Kind, Source
 from cachetui.source.replay import ReplaySource
 from cachetui.ui.browse import Browser
@@ -23,6 +23,8 @@ from cachetui.ui.scene import Scene
 
 ARMED_S = 300.0
 COST_SPAN_S = 15.0
+STEADY_S = 4.0
+"""Words that change every second are not read: they wait this long."""
 JOURNAL_SHOWN = 500
 
 
@@ -41,6 +43,9 @@ class Live:
         self._armed_until = 0.0
         self._sent: deque[tuple[float, int, float]] = deque()
         self._scene: Scene | None = None
+        self._verdict: tuple[float, Verdict | None] = (0.0, None)
+        self._cost_at = 0.0
+        self._cost_shown: tuple[float | None, float | None] = (None, None)
 
     async def run(self) -> None:
         """Enumerate keys while somebody looks at them; the feeds run by themselves."""
@@ -83,12 +88,10 @@ class Live:
         self.interval_s = seconds
         self.feeds.set_interval(seconds)
 
-    def read_journal(self) -> None:
-        """Read the journal anew; a broken one is said as an entry-less list, not an error."""
-        try:
-            self._entries = tuple(self.journal.read(JOURNAL_SHOWN))
-        except CacheError:
-            self._entries = ()
+    async def read_journal(self) -> None:
+        """Read the journal anew. Raises CacheError when it cannot be read."""
+        self._entries = tuple(await asyncio.to_thread(self.journal.read, JOURNAL_SHOWN))
+        self.on_change()
 
     # What is allowed
 
@@ -145,7 +148,7 @@ class Live:
             return self._scene
         evidence = self.feeds.evidence()
         found = findings(evidence)
-        per_s, percent = self._cost()
+        per_s, percent = self._steady_cost()
         return Scene(
             now=self.source.now(),
             target=self.source.name,
@@ -153,7 +156,7 @@ class Live:
             settings=self.settings,
             evidence=evidence,
             findings=found,
-            verdict=verdict(evidence, found),
+            verdict=self._steady_verdict(evidence, found),
             history=self.feeds.history,
             states={kind: self.feeds.state(kind) for kind in ("stats", "slowlog", "clients", "topology")},
             denied=dict(self.source.denied),
@@ -166,6 +169,21 @@ class Live:
             read_only=self.read_only,
             replay=self._replay_words(),
         )
+
+    def _steady_verdict(self, evidence: Evidence, found: tuple[Finding, ...]) -> Verdict:
+        """Return the verdict; its wording moves only every few seconds, its level at once."""
+        new, now = verdict(evidence, found), time.monotonic()
+        at, old = self._verdict
+        if old is None or (new.level, new.finding_id) != (old.level, old.finding_id) or now - at >= STEADY_S:
+            self._verdict = (now, new)
+        return self._verdict[1] or new
+
+    def _steady_cost(self) -> tuple[float | None, float | None]:
+        """Return the cost as of a few seconds ago at most."""
+        now = time.monotonic()
+        if now - self._cost_at >= STEADY_S:
+            self._cost_at, self._cost_shown = now, self._cost()
+        return self._cost_shown
 
     def _count_cost(self) -> None:
         stats = self.feeds.latest.get("stats")

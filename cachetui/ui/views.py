@@ -67,7 +67,7 @@ class Overview(View):
             lambda: [
                 StatsPane(id="overview-stats"),
                 KeysPane(id="overview-keys", compact=True),
-                SlowPane(id="overview-slow"),
+                SlowPane(id="overview-slow", grouped=True),
                 TopologyPane(id="overview-topology"),
             ],
         )

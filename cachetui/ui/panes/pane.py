@@ -17,6 +17,9 @@ from cachetui.ui.line import Line, line
 from cachetui.ui.scene import Scene
 from cachetui.ui.table import Row, Table
 
+ROWS_BEFORE_DETAIL = 14
+"""Rows the list keeps before the details of one row get any."""
+
 
 def clock(at: float | None) -> str:
     """Return a local time of day; a date where it is not today's."""
@@ -146,7 +149,7 @@ class TablePane(Pane):
                     )
                 )
             )
-        below = self.detail_rows if height >= self.detail_rows + 8 else 0
+        below = self.detail_rows if height >= self.detail_rows + ROWS_BEFORE_DETAIL else 0
         drawn = top + self.table.draw(width, height - len(top) - below, empty=self.empty_words(scene))
         if below:
             drawn += [line()] * (height - below - len(drawn))

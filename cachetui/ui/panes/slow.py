@@ -38,10 +38,10 @@ class SlowPane(TablePane):
     kinds: ClassVar[tuple[Kind, ...]] = ("slowlog",)
     detail_rows = 5
 
-    def __init__(self, *, id: str) -> None:
+    def __init__(self, *, id: str, grouped: bool = False) -> None:
         super().__init__(id=id)
         self.table = Table(_ENTRIES, follows=True)
-        self.grouped = False
+        self.grouped = grouped
 
     def title(self, scene: Scene) -> str:
         log = scene.evidence.slowlog

@@ -18,8 +18,8 @@ from cachetui.ui.scene import Scene
 
 _PARTS = ("names", "figures", "trends", "words")
 
-TREND_S = 300
-"""A trend looks back five minutes; a bar moves only when its bucket is full."""
+BAR_S = 10
+"""Seconds a bar stands for: the trend moves only when one is full."""
 
 
 class StatsPane(Pane):
@@ -71,7 +71,7 @@ class StatsPane(Pane):
             shape = ""
             if metric:
                 top = 100.0 if metric == "hit_rate" else None
-                values = scene.history.series(metric, TREND_S, bars)
+                values = scene.history.series(metric, BAR_S * bars, bars)
                 shape = trend(values, ascii_only=scene.settings.ascii, top=top)
             spans.append((text.fit(shape, bars), "accent"))
             spans.append(("  ", ""))

@@ -19,7 +19,7 @@ _REDIS = (
     Column("state", 12),
     Column("lag", 9, "right"),
     Column("slots", 0, wide_only=90),
-    Column("note", 0, wide_only=50),
+    Column("note", 0, wide_only=70),
 )
 _FLEET = (
     Column("address", 22),
