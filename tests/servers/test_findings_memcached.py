@@ -22,6 +22,14 @@ def client_of(server: Server) -> Client:
     return Client(("127.0.0.1", server.port), connect_timeout=2, timeout=2, default_noreply=False)
 
 
+def knocked(server: Server) -> socket.socket:
+    """Begin a connection without waiting for it: a full server lets it hang."""
+    link = socket.socket()
+    link.setblocking(False)
+    link.connect_ex(("127.0.0.1", server.port))
+    return link
+
+
 async def test_a_healthy_memcached_is_silent(new_server: NewServer) -> None:
     server = new_server("memcached", "-m", "64")
     async with watching(server) as watch:
@@ -77,7 +85,7 @@ async def test_out_of_connections(new_server: NewServer) -> None:
     async with watching(server) as watch:
         await watch.look()
         try:
-            links += [socket.create_connection(("127.0.0.1", server.port), 2) for _ in range(60)]
+            links += [knocked(server) for _ in range(60)]
             finding = await watch.until("listen-disabled")
         finally:
             for link in links:
@@ -92,7 +100,7 @@ async def test_connections_refused_at_once(new_server: NewServer) -> None:
     async with watching(server) as watch:
         await watch.look()
         try:
-            links += [socket.create_connection(("127.0.0.1", server.port), 2) for _ in range(60)]
+            links += [knocked(server) for _ in range(60)]
             finding = await watch.until("rejected-connections")
         finally:
             for link in links:
