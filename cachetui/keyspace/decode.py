@@ -172,12 +172,19 @@ def _laid_out(words: str) -> tuple[str, ...]:
             if before in ("{", "[", ","):
                 lines.append(line)
                 line = "  " * depth
-            line += ": " if token == ":" else text.printable(token)
+            line += ": " if token == ":" else _shown(token)
             depth += token in ("{", "[")
         before = token
         if len(lines) >= LINES:
             return (*lines, f"… cut after {LINES:,} lines")
     return (*lines, line)
+
+
+def _shown(token: str) -> str:
+    """Escape what is not printable; JSON's own escapes stay as they are, for these are the same escapes."""
+    if token.isprintable():
+        return token
+    return "".join(char if char.isprintable() else text.printable(char) for char in token)
 
 
 def preview(value: Value, *, width: int, rows: int) -> list[str]:
@@ -208,18 +215,22 @@ def _one(item: ValueItem, value: Value, width: int, rows: int) -> list[str]:
 
 
 def _many(value: Value, width: int, rows: int) -> list[str]:
+    """Lay out elements: label (where this type has one), score (where there is one), data."""
     shown = value.items[: max(1, rows - 2)]
-    labels = [text.printable(item.label, 256) for item in shown]
-    heads = value.columns if len(value.columns) > 1 else ("", *value.columns)
-    room = min(max(8, width // 3), max(text.cells(label) for label in (*labels, heads[0])))
     scored = any(item.score is not None for item in shown)
-    table = [(heads[0], heads[2] if len(heads) > 2 else "", heads[1])]
-    for item, label in zip(shown, labels, strict=True):
-        table.append((label, "" if item.score is None else f"{item.score:.15g}", _short(item, width)))
+    heads = list(value.columns)
+    score_head = heads.pop() if scored and len(heads) > 1 else ""
+    label_head = heads.pop(0) if len(heads) > 1 else ""
+    table = [(label_head, score_head, heads[0] if heads else "")]
+    for item in shown:
+        score = "" if item.score is None else f"{item.score:.15g}"
+        table.append((text.printable(item.label, 256), score, _short(item, width)))
+    room = min(max(8, width // 3), max(text.cells(label) for label, _, _ in table))
     lines = []
     for label, score, data in table:
+        named = f"{text.fit(label, room)}  " if label_head else ""
         figure = f"{text.fit(score, 12, 'right')}  " if scored else ""
-        lines.append(_cut(f"{text.fit(label, room)}  {figure}{data}", width))
+        lines.append(_cut(f"{named}{figure}{data}", width))
     total = value.total if value.total is not None else len(value.items)
     if total > len(shown):
         lines.append(_cut(f"… first {len(shown):,} of {total:,}", width))
