@@ -6,19 +6,21 @@ import argparse
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from cachetui.config import Arguments, Settings, Target, resolve
 from cachetui.config.resolve import LOCAL, settings_only
 from cachetui.errors import BadUsage, CacheError, Unreachable
+from cachetui.model import SlowLog
 
 if TYPE_CHECKING:
-    from cachetui.source.base import Source
+    from cachetui.source.base import Kind, Polled, Source
 
-T = TypeVar("T")
+WATCH_S = 2.0
+"""How long Memcached's live events are watched where a slow log would be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +124,16 @@ async def opened(target: Target) -> AsyncIterator[Source]:
         await source.close()
 
 
-def run_with(target: Target, work: Callable[[Source], Awaitable[T]]) -> T:
-    """Run `work` with an open source. Raises CacheError, KeyboardInterrupt."""
+def poll_once(target: Target, kind: Kind) -> tuple[str, Polled]:
+    """Return the source's name and one snapshot of `kind`. Raises CacheError, KeyboardInterrupt."""
 
-    async def inside() -> T:
+    async def inside() -> tuple[str, Polled]:
         async with opened(target) as source:
-            return await work(source)
+            polled = await source.poll(kind)
+            if isinstance(polled, SlowLog) and polled.server.kind == "memcached":
+                # It has events from now on only.
+                await asyncio.sleep(WATCH_S)
+                polled = await source.poll(kind)
+            return source.name, polled
 
     return asyncio.run(inside())

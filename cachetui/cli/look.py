@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from datetime import datetime
 
-from cachetui.cli.call import Call, run_with
+from cachetui.cli.call import Call, poll_once
 from cachetui.cli.output import columns, document, iso, write_document, write_line, write_lines
 from cachetui.errors import BadUsage
 from cachetui.model import JournalEntry, Node, SlowEntry, SlowLog, Topology
@@ -18,13 +18,13 @@ ARG_CHARACTERS = 200
 def slowlog(call: Call) -> int:
     """Print the slow log, newest first. Exit code 5 where it is denied."""
     target, _ = call.target()
-    log = run_with(target, lambda source: source.poll("slowlog"))
+    name, log = poll_once(target, "slowlog")
     assert isinstance(log, SlowLog)
     from cachetui.feeds.redact import redacted
 
     log = redacted(log)
     if call.json:
-        head = document("slowlog", target.name, log.taken_at)
+        head = document("slowlog", name, log.taken_at)
         head |= {"total": log.total, "thresholdUs": log.threshold_us, "note": log.note, "skipped": log.skipped}
         write_document({**head, "entries": [_slow_document(entry) for entry in log.entries]})
         return 0
@@ -70,12 +70,12 @@ def _command(entry: SlowEntry) -> str:
 def topology(call: Call) -> int:
     """Print who is who; with `--check`, exit 1 when something is wrong."""
     target, _ = call.target()
-    seen = run_with(target, lambda source: source.poll("topology"))
+    name, seen = poll_once(target, "topology")
     assert isinstance(seen, Topology)
     wrong = bool(call.options.check and seen.problems)
     if call.json:
         server = seen.server
-        head = document("topology", target.name, seen.taken_at)
+        head = document("topology", name, seen.taken_at)
         head["server"] = {"kind": server.kind, "version": server.version, "mode": server.mode, "role": server.role}
         head |= {"ok": not seen.problems, "summary": seen.summary, "problems": list(seen.problems)}
         write_document({**head, "nodes": [_node_document(node) for node in seen.nodes], "facts": dict(seen.facts)})
