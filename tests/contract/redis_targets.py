@@ -29,9 +29,11 @@ async def _a_moment() -> None:
 async def until(condition: Callable[[], object], limit_s: float = 15) -> None:
     """Wait until `condition()` is true; fail when it does not become so in time."""
     deadline = time.monotonic() + limit_s
+    await _a_moment()
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         await _a_moment()
+    await _a_moment()
 
 
 @asynccontextmanager

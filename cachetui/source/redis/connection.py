@@ -15,8 +15,9 @@ from redis.exceptions import InvalidResponse, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from cachetui.config import Address, Secret, Target, Tls
-from cachetui.errors import AuthFailed, BadTarget, CacheError
+from cachetui.errors import AuthFailed, BadTarget, Busy, CacheError
 from cachetui.source import faults
+from cachetui.source.redis.busy import explained
 from cachetui.source.redis.replies import as_int, as_map, as_text
 from cachetui.source.tls import tls_context
 
@@ -211,7 +212,8 @@ class Link:
         if who.db:
             (reply,) = await self.exchange([["SELECT", who.db]])
             if isinstance(reply, RefusedReply):
-                raise _no_database(str(reply), who.db)
+                error = _no_database(str(reply), who.db)
+                raise await explained(error, self.exchange) if isinstance(error, Busy) else error
 
     async def _greet_without_hello(self) -> None:
         who = self.credentials

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from redis.exceptions import RedisError
@@ -20,9 +21,10 @@ from redis.exceptions import RedisError
 from cachetui.config import Address
 from cachetui.errors import Busy, CacheError
 from cachetui.source import faults, probe
+from cachetui.source.redis.busy import explained
 from cachetui.source.redis.connection import Argument, Credentials, Link, RefusedReply, command_name
 from cachetui.source.redis.features import Features, read_features
-from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map, as_text
+from cachetui.source.redis.replies import as_bytes, as_list, as_text
 
 LaneName = Literal["stats", "lists", "keys"]
 
@@ -133,35 +135,17 @@ class Session:
 
     async def _raise_busy(self, link: Link, replies: Sequence[object]) -> None:
         busy = next((reply for reply in replies if isinstance(reply, Busy)), None)
-        if busy is None:
-            if replies:
-                self._busy_since = None
-            return
+        if busy is not None:
+            raise self._timed(await explained(busy, partial(self._exchange, link)))
+        if replies:
+            self._busy_since = None
+
+    def _timed(self, busy: Busy) -> Busy:
+        """Add since when we have seen the server busy: `seen_ms`."""
         now = time.monotonic()
         self._busy_since = self._busy_since or now
-        text = str(busy.detail.get("reply", ""))
-        detail: dict[str, object] = {"reply": text, "seen_ms": round((now - self._busy_since) * 1000)}
-        detail["kill"] = "FUNCTION KILL" if "FUNCTION KILL" in text else "SCRIPT KILL"
-        if self.features is None or self.features.knows("function"):
-            detail |= await self._running_function(link)
-        raise Busy(busy.message, busy.hint, detail)
-
-    async def _running_function(self, link: Link) -> dict[str, object]:
-        """Return what FUNCTION STATS says of a running function; an EVAL is not told."""
-        if "FUNCTION STATS" in self.denied:
-            return {}
-        (answer,) = await self._exchange(link, [["FUNCTION", "STATS"]])
-        reply = self._understood(answer, "FUNCTION STATS")
-        running = as_map(as_map(reply).get("running_script")) if not isinstance(reply, CacheError) else {}
-        if not running:
-            return {}
-        command = running.get("command")
-        words = command if isinstance(command, list) else [command]
-        return {
-            "name": as_text(running.get("name"), 200),
-            "command": " ".join(as_text(word, 80) for word in words[:20]),
-            "duration_ms": as_int(running.get("duration_ms")),
-        }
+        busy.detail["seen_ms"] = round((now - self._busy_since) * 1000)
+        return busy
 
     async def _exchange(self, link: Link, commands: Sequence[Sequence[Argument]]) -> list[object]:
         """Like `Link.exchange`, with errors in our own words; a link that failed is closed."""
@@ -215,6 +199,8 @@ class Session:
         try:
             async with asyncio.timeout(who.timeout_s * _TLS_SHARE if who.tls else None):
                 await link.open()
+        except Busy as error:
+            raise self._timed(error) from None
         except (*_NETWORK, CacheError) as error:
             raise await probe.diagnosed(error, address, who.tls, who.timeout_s) from error
         lane.link, lane.epoch = link, self.epoch
