@@ -16,9 +16,10 @@ import os
 import signal
 import stat
 import sys
+from collections.abc import Awaitable, Callable
 
 from cachetui.demo import RATE, SEED, servers
-from cachetui.demo.actors import Ledger
+from cachetui.demo.actors import Ledger, end
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -93,26 +94,37 @@ async def _work(options: argparse.Namespace) -> int:
 
 async def _load(server: servers.Running, options: argparse.Namespace, ledger: Ledger) -> str:
     """Load the server until the time is over or the server has ended; return which of them."""
-    if options.memcached:
-        from cachetui.demo.memcached import MemcachedWorkload
-
-        threads = MemcachedWorkload(server.port, rate=options.rate, seed=options.seed, ledger=ledger)
-        load, halt = asyncio.create_task(asyncio.to_thread(threads.run)), threads.stop
-    else:
-        from cachetui.demo.workload import Workload
-
-        load = asyncio.create_task(Workload(server.port, rate=options.rate, seed=options.seed, ledger=ledger).run())
-        halt = load.cancel  # type: ignore[assignment]
     watch = asyncio.create_task(_ended(server))
+    load, halt = _start_load(server, options, ledger)
     try:
         done, _ = await asyncio.wait({load, watch}, timeout=options.duration, return_when=asyncio.FIRST_COMPLETED)
         if load in done:
             load.result()
         return "server ended" if done else "duration"
     finally:
-        halt()
-        watch.cancel()
-        await asyncio.gather(load, watch, return_exceptions=True)
+        await halt()
+        await end(watch)
+
+
+def _start_load(
+    server: servers.Running, options: argparse.Namespace, ledger: Ledger
+) -> tuple[asyncio.Task[None], Callable[[], Awaitable[object]]]:
+    """Start the load; return its task and the way to end it."""
+    if options.memcached:
+        from cachetui.demo.memcached import MemcachedWorkload
+
+        threads = MemcachedWorkload(server.port, rate=options.rate, seed=options.seed, ledger=ledger)
+        working = asyncio.create_task(asyncio.to_thread(threads.run))
+
+        async def halt() -> None:
+            threads.stop()
+            await asyncio.wait({working})
+
+        return working, halt
+    from cachetui.demo.workload import Workload
+
+    load = asyncio.create_task(Workload(server.port, rate=options.rate, seed=options.seed, ledger=ledger).run())
+    return load, lambda: end(load)
 
 
 async def _ended(server: servers.Running) -> None:

@@ -6,13 +6,13 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from cachetui.demo.shop import Command
@@ -46,7 +46,9 @@ class Ledger:
         self.errors: Counter[str] = Counter()
 
     def note(self, error: Exception) -> None:
-        word = str(error).split(" ", 1)[0].rstrip(":") if isinstance(error, ResponseError) else ""
+        word = str(error).split(" ", 1)[0] if isinstance(error, ResponseError) else ""
+        if isinstance(error, OutOfMemoryError):
+            word = "OOM"  # redis-py takes the words off that it knows
         self.errors[word if word.isupper() and word.isascii() else type(error).__name__] += 1
 
     def results(self, answers: Sequence[Any]) -> list[Any]:
@@ -105,3 +107,25 @@ async def send(client: Redis, commands: Sequence[Command], ledger: Ledger) -> li
         for command in commands:
             pipe.execute_command(*command)
         return ledger.results(await pipe.execute(raise_on_error=False))
+
+
+async def run_all(actors: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run `actors` until one of them fails or we are cancelled, and end them all."""
+    tasks = [asyncio.create_task(actor) for actor in actors]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await end(*tasks)
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel `tasks` until they have ended.
+
+    Once is not enough: up to Python 3.11 `asyncio.wait_for`, which redis-py sends with, loses a
+    cancellation that arrives together with its result.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.1)

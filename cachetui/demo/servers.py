@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cachetui.errors import CacheError
+from cachetui.text import printable
 
 READY_S = 15.0
 """How long a server may take until it answers."""
@@ -70,7 +71,8 @@ class Running:
     async def stop(self) -> None:
         """End the server politely, then firmly, and remove its directory."""
         try:
-            await _end(self.process, self.guarded)
+            if self.engine.kind != "memcached":  # it takes a second over its goodbye and has nothing to save
+                await _end(self.process, self.guarded)
         finally:
             _end_now(self.process)
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -116,30 +118,37 @@ async def start(
     The server dies with this process, however that ends. With `guarded` a shell sees to that
     instead of the kernel. Raises DemoFailed.
     """
-    directory = Path(tempfile.mkdtemp(prefix="cachetui-demo-"))
     trouble = ""
-    try:
-        for _ in range(PORT_TRIES):
-            port = pick_port()
-            process = _spawn(_argv(engine, port, directory), directory, guarded)
-            try:
-                running = await _ready(engine, process, port, directory, guarded)
-            except BaseException:
-                _end_now(process)
-                raise
-            if running is not None:
-                return running
-            trouble = _last_line(directory / "log")
-            _end_now(process)
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
-    shutil.rmtree(directory, ignore_errors=True)
+    for _ in range(PORT_TRIES):
+        try:
+            attempt = await _attempt(engine, pick_port(), guarded)
+        except OSError as error:
+            raise DemoFailed(f"{engine.title} cannot be started: {printable(str(error))}") from error
+        if isinstance(attempt, Running):
+            return attempt
+        trouble = attempt
     raise DemoFailed(f"{engine.title} did not start: {trouble or 'it ended at once'}", f"try {engine.path} by hand")
 
 
+async def _attempt(engine: Engine, port: int, guarded: bool) -> Running | str:
+    """Start the server on `port`; return it, or else the last line of its log."""
+    directory = Path(tempfile.mkdtemp(prefix="cachetui-demo-"))
+    process, kept = None, False
+    try:
+        process = _spawn(_argv(engine, port, directory), directory, guarded)
+        running = await _ready(engine, process, port, directory, guarded)
+        if running is not None:
+            kept = True
+            return running
+        return _last_line(directory / "log")
+    finally:
+        if not kept:
+            if process is not None:
+                _end_now(process)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
 def _argv(engine: Engine, port: int, directory: Path) -> list[str]:
-    directory.mkdir(exist_ok=True)
     if engine.kind == "memcached":
         argv = [engine.path, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", str(MEMCACHED_MB), "-c", "256"]
         # A change of user would undo the order to die with the parent.
@@ -279,5 +288,5 @@ def _exists(pid: int) -> bool:
 def _last_line(path: Path) -> str:
     with contextlib.suppress(OSError):  # no log, nothing to tell
         lines = path.read_text(errors="replace").split("\n")
-        return next((line.strip()[-200:] for line in reversed(lines) if line.strip()), "")
+        return next((printable(line.strip(), 200) for line in reversed(lines) if line.strip()), "")
     return ""

@@ -14,7 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from cachetui.demo.actors import FIRST_PAUSE_S, TROUBLES, Ledger, Pace, connect, repeat, send
+from cachetui.demo.actors import FIRST_PAUSE_S, TROUBLES, Ledger, Pace, connect, repeat, run_all, send
 from cachetui.demo.servers import MAXMEMORY_BYTES
 from cachetui.demo.shop import PAGE_PREFIX, Command, Shop, session_name
 from cachetui.patterns import CacheAside, CircuitBreaker
@@ -51,9 +51,7 @@ class Workload:
         await self._fill()
         actors = [self._web("web-1"), self._web("web-2"), self._worker(), self._cron()]
         actors += [self._consumer(), self._producer(), self._subscriber()]
-        async with asyncio.TaskGroup() as group:
-            for actor in actors:
-                group.create_task(actor)
+        await run_all(actors)
 
     def _rng(self, name: str) -> random.Random:
         return random.Random(f"{self.seed}:{name}")
@@ -256,8 +254,8 @@ class Workload:
         families = self.shop.families()
         present = await send(client, [("EXISTS", family.probe) for family in families], self.ledger)
         missing = [family for family, found in zip(families, present, strict=True) if found == 0]
-        if missing:
-            await send(client, list(rng.choice(missing).commands()), self.ledger)
+        for family in rng.sample(missing, min(3, len(missing))):
+            await send(client, list(family.commands()), self.ledger)
         await self._fill_up(client, rng, steps=2)
 
 
