@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from operator import attrgetter
 from typing import TypeVar
 
-from cachetui.model import ClientList, Evidence, SlowLog, Stats
+from cachetui.model import ClientList, CommandStat, DbKeys, ErrorStat, Evidence, SlabClass, SlowLog, Stats
 
 LARGEST = 2**63
 """No counter, size or time of a real server is larger."""
@@ -68,29 +69,30 @@ def _stats(stats: Stats, at: float) -> Stats:
     for name in ("databases", "commands", "errors", "slabs"):
         rows: tuple[object, ...] = getattr(stats, name)
         kept = _rows(rows)
-        if len(kept) != len(rows):
+        if kept is not rows:
             changes[name] = kept
     if not possible(stats.taken_at):
         changes["taken_at"] = at
     return dataclasses.replace(stats, **changes) if changes else stats  # type: ignore[arg-type]
 
 
+_COLUMNS: dict[type, tuple[Callable[[object], float | None], ...]] = {
+    CommandStat: tuple(map(attrgetter, ("calls", "usec"))),
+    **{cls: tuple(map(attrgetter, _numeric(cls))) for cls in (DbKeys, ErrorStat, SlabClass)},
+}
+"""Readers of the figures of a row that rules use."""
+
+
 def _rows(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Return the rows whose figures are all possible or unknown."""
-    if not rows:
-        return rows
-    names = _numeric_once(type(rows[0]))
-    figures = attrgetter(names[0], *names)  # twice the first: one name alone would not give a tuple
-    return tuple(row for row in rows if all(value is None or 0 <= value <= LARGEST for value in figures(row)))
-
-
-_NUMERIC: dict[type, tuple[str, ...]] = {}
-
-
-def _numeric_once(cls: type) -> tuple[str, ...]:
-    if cls not in _NUMERIC:
-        _NUMERIC[cls] = _numeric(cls)
-    return _NUMERIC[cls]
+    """Return the rows whose figures are all possible or unknown; `rows` itself where all are."""
+    columns = _COLUMNS[type(rows[0])] if rows else ()
+    for column in columns:
+        figures = [value for value in map(column, rows) if value is not None]
+        if figures and not (min(figures) >= 0 and max(figures) <= LARGEST):
+            return tuple(
+                row for row in rows if all(value is None or possible(value) for value in (c(row) for c in columns))
+            )
+    return rows
 
 
 def _slowlog(slowlog: SlowLog, at: float) -> SlowLog:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from cachetui import text
-from cachetui.analysis.growth import error_growth, growth, lookups, number, over_same_span, slope
+from cachetui.analysis.growth import error_growth, growth, lookups, number, over_same_span, slope, window_growth
 from cachetui.analysis.rules.rule import Priority, Problem, config_size, is_memcached
 from cachetui.model import Evidence, Stats
 
@@ -34,8 +36,11 @@ EVICTION_STORM_PER_100_LOOKUPS = 10.0
 EVICTION_STORM_PER_S = 50.0
 """Evicted keys a second below which even a large share is a quiet server."""
 
-EVICTION_STORM_HIT_PERCENT = 80.0
-"""Hit rate above which the evicted keys were evidently not needed."""
+EVICTION_STORM_HIT_PERCENT = 50.0
+"""Hit rate above which most of the evicted keys were evidently not needed."""
+
+EVICTION_STORM_SPAN_S = 30.0
+"""Seconds of a storm that are more than a cache warming up."""
 
 NO_LIMIT_MEDIUM_SHARE, NO_LIMIT_HIGH_SHARE = 0.5, 0.85
 """Share of the host's memory in use by a server without limit: half leaves no room for a copy
@@ -99,7 +104,9 @@ def memory_high(evidence: Evidence) -> Problem | None:
     evicting = can_evict(stats)
     if evicting is False and used_percent >= 100:
         return None  # out_of_memory says it
-    growing = slope(evidence, "used_bytes", least_span_s=SLOPE_SPAN_S)
+    evicted = window_growth(evidence, "evicted_total")
+    at_work = evicted is not None and evicted.amount > 0
+    growing = None if at_work else _growing(evidence)
     left = stats.maxmemory_bytes - stats.used_bytes
     full_in_s = left / growing if growing is not None and growing > 0 and left > 0 else None
     soon = full_in_s is not None and full_in_s <= FULL_SOON_S
@@ -116,6 +123,8 @@ def memory_high(evidence: Evidence) -> Problem | None:
         facts |= {"growth_bytes_per_s": round(growing), "full_in_s": round(min(full_in_s, 1e9))}
         trend = f", full in {text.duration(full_in_s)} at {text.size(growing)}/s"
     ends = {True: "; then keys are evicted", False: "; then writes are refused", None: ""}[evicting]
+    if at_work:
+        ends = "; keys are evicted to make room"
     commands = raise_limit(stats)
     return Problem(
         priority,
@@ -142,7 +151,7 @@ def evicting(evidence: Evidence) -> Problem | None:
         priority = "medium"
         storm = share >= EVICTION_STORM_PER_100_LOOKUPS and evicted.per_s >= EVICTION_STORM_PER_S
         harmful = hit_percent is not None and hit_percent < EVICTION_STORM_HIT_PERCENT
-        if storm and harmful and not evicted.since_start:
+        if storm and harmful and not evicted.since_start and evicted.span_s >= EVICTION_STORM_SPAN_S:
             priority = "high"
     facts = _memory_facts(stats) | {
         "evicted_keys": int(evicted.amount),
@@ -287,6 +296,14 @@ def can_evict(stats: Stats) -> bool | None:
             return None
         return any(db.expires for db in stats.databases)
     return stats.policy != "noeviction"
+
+
+def _growing(evidence: Evidence) -> float | None:
+    """Return the growth in bytes a second; of the whole window or its later half, whichever is calmer."""
+    whole = slope(evidence, "used_bytes", least_span_s=SLOPE_SPAN_S)
+    half = dataclasses.replace(evidence, window=evidence.window[len(evidence.window) // 2 :])
+    later = slope(half, "used_bytes", least_span_s=SLOPE_SPAN_S / 2)
+    return None if whole is None or later is None else min(whole, later)
 
 
 def raise_limit(stats: Stats) -> tuple[str, ...]:

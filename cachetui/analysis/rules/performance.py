@@ -126,10 +126,11 @@ def keys_command(evidence: Evidence) -> Problem | None:
     if calls == 0:
         return None
     keys = sum(db.keys for db in stats.databases)
+    called = "1 call" if calls == 1 else f"{text.count(calls)} calls"
     large = keys >= SCAN_LARGE_KEYS and not span.since_start
     return Problem(
         "medium" if large else "low",
-        f"KEYS is in use: {text.count(calls)} calls {span.words}, {text.duration(usec / 1e6)} in all",
+        f"KEYS is in use: {called} {span.words}, {text.duration(usec / 1e6)} in all",
         "Use SCAN instead: KEYS walks all keys while every other client waits.",
         {"calls": calls, "total_us": usec, "us_per_call": round(usec / calls, 1), "keys": keys, **span.facts()},
         ("ACL SETUSER <user> -keys",),
