@@ -110,7 +110,8 @@ def from_exception(error: BaseException, address: Address, timeout_s: float) -> 
         if isinstance(cause, Garbage):
             return not_a_cache(address, cause.head)
         if isinstance(cause, ReplyTooLong):
-            return Unreachable(f"{where} sent a reply too large to hold", "the connection was dropped")
+            hint = "the connection was dropped and will be made again"
+            return Unreachable(f"{where} sent a reply too large to hold", hint, {"too_large": True})
         if isinstance(cause, ClosedEarly):
             return Unreachable(
                 f"{where} closed the connection without an answer",

@@ -66,6 +66,14 @@ async def test_big_values_come_as_windows(redis_like: Server) -> None:
         assert heavy.items[0].data == b"e" * 10 and heavy.items[0].total_bytes == 3_000_000
 
 
+async def test_an_element_too_large_to_hold_is_said(redis7: Server) -> None:
+    redis7.command("RPUSH", "huge", b"e" * 70_000_000)
+    async with source_of(redis7, timeout_s=5) as source:
+        value = await source.value(b"huge")
+        assert value.items == () and "too large" in value.note and value.total == 1
+        assert (await source.value(b"none")).note == "gone"
+
+
 async def test_facts_of_many_keys(redis_like: Server) -> None:
     with redis_like.client() as client:
         client.set("a", "x" * 50, px=90_000)

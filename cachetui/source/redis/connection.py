@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,6 @@ from redis.maint_notifications import MaintNotificationsConfig
 from cachetui.config import Address, Secret, Target, Tls
 from cachetui.errors import AuthFailed, BadTarget, Busy, CacheError
 from cachetui.source import faults
-from cachetui.source.redis.busy import explained
 from cachetui.source.redis.replies import as_int, as_map, as_text
 from cachetui.source.tls import tls_context
 
@@ -134,6 +134,8 @@ class Link:
     hello: dict[str, object] = field(default_factory=dict)
     """The reply to HELLO; empty where the server has or allows none."""
     client_id: int | None = None
+    database_due: bool = False
+    """SELECT is still to come: the server was busy."""
     closed: bool = False
     """We closed it ourselves."""
     _connection: Any = field(default=None, repr=False)
@@ -209,11 +211,18 @@ class Link:
         else:
             self.hello = as_map(reply)
             self.client_id = as_int(self.hello.get("id"))
-        if who.db:
-            (reply,) = await self.exchange([["SELECT", who.db]])
-            if isinstance(reply, RefusedReply):
-                error = _no_database(str(reply), who.db)
-                raise await explained(error, self.exchange) if isinstance(error, Busy) else error
+        self.database_due = who.db != 0
+        if self.database_due:
+            with contextlib.suppress(Busy):  # a stuck script can only be ended by somebody who is connected
+                await self.select()
+
+    async def select(self) -> None:
+        """Select the database. Raises CacheError."""
+        db = self.credentials.db
+        (reply,) = await self.exchange([["SELECT", db]])
+        if isinstance(reply, RefusedReply):
+            raise _no_database(str(reply), db)
+        self.database_due = False
 
     async def _greet_without_hello(self) -> None:
         who = self.credentials

@@ -32,6 +32,9 @@ _NETWORK = (OSError, RedisError, EOFError, faults.Garbage, faults.ReplyTooLong, 
 _TLS_SHARE = 0.7
 """Part of the deadline for a TLS handshake; the rest finds out whether TLS is spoken at all."""
 
+_ENDS_BUSY = frozenset(("SCRIPT KILL", "FUNCTION KILL", "FUNCTION STATS", "SHUTDOWN"))
+"""What a busy server takes, in any database."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -64,6 +67,7 @@ class Session:
 
     def __init__(
         self,
+        address: Address,
         endpoint: Callable[[], Awaitable[Address]],
         credentials: Credentials,
         arrived: Callable[[Arrival], None],
@@ -74,9 +78,10 @@ class Session:
         self.denied: dict[str, CacheError] = {}
         self.features: Features | None = None
         self.epoch = 0
-        self.address: Address | None = None
+        self.address = address
         self._busy_since: float | None = None
         self._switched = False
+        self._connecting = asyncio.Lock()
 
     @property
     def client_ids(self) -> frozenset[int]:
@@ -90,17 +95,14 @@ class Session:
             await self._drop(lane)
 
     @asynccontextmanager
-    async def deadline(self, seconds: float | None = None) -> AsyncIterator[None]:
+    async def deadline(self) -> AsyncIterator[None]:
         """Bound everything inside by the deadline of one call."""
-        limit = seconds or self._credentials.timeout_s
+        limit = self._credentials.timeout_s
         try:
             async with asyncio.timeout(limit):
                 yield
         except TimeoutError as error:
-            raise faults.timed_out(self.address or await self._endpoint_or_blank(), limit) from error
-
-    async def _endpoint_or_blank(self) -> Address:
-        return self.address or Address("the server", 0)
+            raise faults.timed_out(self.address, limit) from error
 
     async def ask(self, lane: LaneName, *command: Argument) -> object:
         """Return the reply of one command; a refusal is raised."""
@@ -117,6 +119,8 @@ class Session:
         """
         names = [command_name(command) for command in commands]
         async with self._ready(self._lanes[lane]) as link:
+            if link.database_due and not _ENDS_BUSY.issuperset(names):
+                await self._select(link)
             due = [at for at, name in enumerate(names) if name not in self.denied]
             answers = await self._exchange(link, [commands[at] for at in due]) if due else []
             replies: list[object] = [self.denied.get(name) for name in names]
@@ -124,6 +128,17 @@ class Session:
                 replies[at] = self._understood(answer, names[at])
             await self._raise_busy(link, replies)
         return replies
+
+    async def _select(self, link: Link) -> None:
+        """Select the database, which a script was in the way of when we connected."""
+        try:
+            await link.select()
+        except Busy as error:
+            raise self._timed(await explained(error, partial(self._exchange, link))) from None
+        except _NETWORK as error:
+            await link.close()
+            self._lose(link)
+            raise faults.from_exception(error, link.address, self._credentials.timeout_s) from error
 
     def _understood(self, answer: object, name: str) -> object:
         if not isinstance(answer, RefusedReply):
@@ -180,7 +195,9 @@ class Session:
             elif lane.link is not None and lane.epoch != self.epoch:
                 await self._drop(lane)
             if lane.link is None:
-                await self._connect(lane)
+                # One after the other: what the first connection is refused, the next does not ask again.
+                async with self._connecting:
+                    await self._connect(lane)
             assert lane.link is not None
             if self.features is None:
                 await self._look_around(lane.link)
@@ -199,8 +216,6 @@ class Session:
         try:
             async with asyncio.timeout(who.timeout_s * _TLS_SHARE if who.tls else None):
                 await link.open()
-        except Busy as error:
-            raise self._timed(error) from None
         except (*_NETWORK, CacheError) as error:
             raise await probe.diagnosed(error, address, who.tls, who.timeout_s) from error
         lane.link, lane.epoch = link, self.epoch
@@ -218,7 +233,8 @@ class Session:
         if self.features is None:
             await self._look_around(link)
         commands: list[Sequence[Argument]] = []
-        if self.features is not None and self.features.knows("client|no-touch", unsure=False):
+        touches = lane is self._lanes["keys"]
+        if touches and self.features is not None and self.features.knows("client|no-touch", unsure=False):
             commands.append(["CLIENT", "NO-TOUCH", "on"])
         commands += [["ROLE"], ["INFO", "server"]]
         due = [command for command in commands if command_name(command) not in self.denied]
@@ -234,6 +250,10 @@ class Session:
             self._switched = False
             self._begin_epoch()
             lane.epoch = self.epoch
+
+    def renew(self) -> None:
+        """Begin a new epoch: every connection is made anew before its next use."""
+        self._begin_epoch()
 
     def switched(self) -> None:
         """Note that another server, or a new run of it, has been recognised: a new epoch begins."""

@@ -55,7 +55,7 @@ class RedisSource:
         self.name = target.name
         self.identity: Identity | None = None
         self._target = target
-        self._session = Session(self._find, Credentials.of(target, protocol), self._arrived)
+        self._session = Session(_first_address(target), self._find, Credentials.of(target, protocol), self._arrived)
         self._policy: str | None = None
         self._threshold_us: int | None = None
         self._policies: tuple[str, ...] | None = None
@@ -104,6 +104,8 @@ class RedisSource:
     def _recognise(self, info: Info) -> Identity:
         assert self.identity is not None
         self.identity = info_text.identity(info, {}, self.identity.address, self.identity)
+        if self._target.kind == "sentinel" and self.identity.role == "replica":
+            self._session.renew()  # it was failed over: ask the Sentinels again
         return self.identity
 
     # Polling
@@ -385,6 +387,10 @@ _NEEDS: dict[Capability, tuple[str, ...]] = {
     "maxmemory": ("CONFIG SET",),
     "kill": ("CLIENT KILL",),
 }
+
+
+def _first_address(target: Target) -> Address:
+    return target.addresses[0] if target.addresses else Address("", 0)
 
 
 def _is_secret(name: str) -> bool:

@@ -57,13 +57,19 @@ async def read_value(ask: Ask, facts: KeyFacts, window: Window, *, field_ttl: bo
         if field_ttl and facts.type == "hash" and items:
             items = await _with_ttl(ask, facts.key, items)
     except CacheError as error:
-        if error.code in ("unreachable", "timed-out", "tls", "busy", "auth"):
+        if error.code in _PASSED_ON and not error.detail.get("too_large"):
             raise
         return Value(taken_at, facts, columns=columns, total=facts.length, note=_why(error))
     return Value(taken_at, facts, tuple(items), facts.length, columns, note=_emptiness(facts, items))
 
 
+_PASSED_ON = ("unreachable", "timed-out", "tls", "busy", "loading", "auth")
+"""What is wrong with the server and not with this value."""
+
+
 def _why(error: CacheError) -> str:
+    if error.detail.get("too_large"):
+        return "its elements are too large to read"
     if getattr(error, "word", "") == "WRONGTYPE":
         return "type changed: open it again"
     return error.message
