@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -76,7 +77,7 @@ class Live:
 
     def freeze(self, on: bool) -> None:
         """Keep the present picture until `on` is False again."""
-        self._scene = self.scene() if on else None
+        self._scene = replace(self.scene(), frozen=True) if on else None
         self.feeds.freeze(on)
 
     def refresh(self) -> None:

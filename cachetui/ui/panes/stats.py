@@ -71,7 +71,7 @@ class StatsPane(Pane):
             shape = ""
             if metric:
                 top = 100.0 if metric == "hit_rate" else None
-                values = scene.history.series(metric, BAR_S * bars, bars)
+                values = scene.history.series(metric, BAR_S * bars, bars, now=scene.now)
                 shape = trend(values, ascii_only=scene.settings.ascii, top=top)
             spans.append((text.fit(shape, bars), "accent"))
             spans.append(("  ", ""))

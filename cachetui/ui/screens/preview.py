@@ -63,6 +63,7 @@ class Preview(ModalScreen[Outcome | None]):
     def on_mount(self) -> None:
         for field in self.query(Input):
             field.cursor_blink = False
+            field.focus()
 
     def _question(self) -> str:
         if self._refused:
