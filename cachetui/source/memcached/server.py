@@ -28,9 +28,11 @@ class Server:
     threads when a second one is asked for while the first is still being read.
     """
 
-    def __init__(self, address: Address, login: Login, sent: Counter[str]) -> None:
+    def __init__(self, address: Address, login: Login, sent: Counter[str], *, rests: bool = False) -> None:
         self.address = address
         self.login = login
+        self.rests = rests
+        """One of several: after a failure it is left alone for a while, so that the others do not wait for it."""
         self.dumping = asyncio.Lock()
         self.timeout_s = login.timeout_s
         self._sent = sent
@@ -61,10 +63,10 @@ class Server:
         """Send `data`, return what `read` makes of the reply; all of it within the deadline.
 
         Any failure drops the connection, and so does anything beyond the reply. Nothing is
-        sent twice. With `patient` False a server that has just failed is not tried again
-        before it has rested: the remembered error is raised at once.
+        sent twice. With `patient` False a server of several that has just failed is not tried
+        again before it has rested: the remembered error is raised at once.
         """
-        if not patient and self._trouble is not None and time.monotonic() < self._rested_at:
+        if self.rests and not patient and self._trouble is not None and time.monotonic() < self._rested_at:
             raise type(self._trouble)(self._trouble.message, self._trouble.hint, self._trouble.detail)
         try:
             async with asyncio.timeout(self.timeout_s), self._asking:

@@ -47,8 +47,8 @@ WHY_NOT: dict[Capability, str] = {
 class MemcachedSource:
     """One target of one or several memcached servers. See `cachetui.source.base.Source`.
 
-    Figures are sums over the servers that answer; a server that does not is a node that is
-    down, and is tried again after a rest that grows from 1 to 8 seconds.
+    Figures are sums over the servers that answer; one of several that does not is a node that
+    is down, and is tried again after a rest that grows from 1 to 8 seconds.
     """
 
     def __init__(self, target: Target) -> None:
@@ -59,7 +59,8 @@ class MemcachedSource:
         self.sent: Counter[str] = Counter()
         self.denied: dict[str, CacheError] = {}
         login = Login(target.timeout_s, target.user, target.password, target.tls)
-        servers = [Server(address, login, self.sent) for address in target.addresses]
+        several = len(target.addresses) > 1
+        servers = [Server(address, login, self.sent, rests=several) for address in target.addresses]
         self._fleet = Fleet(servers)
         self._watches = {server: Watch(server) for server in servers}
         self._scans = Enumerations(self._fleet)
