@@ -51,7 +51,7 @@ def _live(scene: Scene) -> Span:
     if scene.frozen:
         return ("FROZEN", "accent bold")
     if scene.stale_since is not None:
-        return (f"STALE since {clock(scene.stale_since)}", "bad bold")
+        return (f"STALE since {clock(scene.stale_since, scene.now)}", "bad bold")
     if scene.evidence.trouble is not None:
         return ("NO ANSWER", "bad bold")
     return ("live", "ok") if scene.evidence.stats is not None else ("connecting", "muted")

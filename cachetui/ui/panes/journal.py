@@ -38,7 +38,7 @@ class JournalPane(TablePane):
             Row(
                 e.receipt,
                 (
-                    (clock(e.at), "muted"),
+                    (clock(e.at, scene.now), "muted"),
                     (e.outcome, _STYLES.get(e.outcome, "")),
                     (text.count(e.done), ""),
                     (e.title, ""),

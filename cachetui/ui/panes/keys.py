@@ -77,7 +77,7 @@ class KeysPane(TablePane):
             words += f" · {text.count(browse.tree.total)}"
             if not browse.tree.complete:
                 words += f" of {text.count(browse.total)}: a part"
-            words += f" · as of {clock(browse.scanned_at)}"
+            words += f" · as of {clock(browse.scanned_at, scene.now)}"
         if self.table.marked:
             words += f" · {len(self.table.marked)} marked"
         return words

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.message import Message
 
 from cachetui.source.base import Kind
-from cachetui.text import fit, printable
+from cachetui.text import UNKNOWN, fit, printable
 from cachetui.ui.canvas import Canvas
 from cachetui.ui.line import Line, line
 from cachetui.ui.scene import Scene
@@ -21,12 +21,12 @@ ROWS_BEFORE_DETAIL = 14
 """Rows the list keeps before the details of one row get any."""
 
 
-def clock(at: float | None) -> str:
-    """Return a local time of day; a date where it is not today's."""
+def clock(at: float | None, now: float) -> str:
+    """Return a local time of day; with its date where that is not the day of `now`."""
     if at is None:
-        return "-"
+        return UNKNOWN
     moment = time.localtime(at)
-    if time.strftime("%F", moment) != time.strftime("%F"):
+    if time.strftime("%F", moment) != time.strftime("%F", time.localtime(now)):
         return time.strftime("%m-%d %H:%M", moment)
     return time.strftime("%H:%M:%S", moment)
 
@@ -78,7 +78,7 @@ class Pane(Canvas, can_focus=True):
             state = scene.states.get(kind)
             if state is not None and state.trouble is not None:
                 last = getattr(scene.evidence, kind)
-                stale = f" · stale since {clock(last.taken_at)}" if last is not None else " · no data"
+                stale = f" · stale since {clock(last.taken_at, scene.now)}" if last is not None else " · no data"
         return f"{self.heading}{stale}"
 
     def _retitle(self, title: str) -> None:

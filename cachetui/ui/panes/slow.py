@@ -85,7 +85,7 @@ class SlowPane(TablePane):
                         (text.duration(g.total_us / 1e6), ""),
                         (text.duration(g.max_us / 1e6), ""),
                         (g.shape, ""),
-                        (clock(g.last_at), "muted"),
+                        (clock(g.last_at, scene.now), "muted"),
                     ),
                     (g.count, g.total_us, g.max_us, g.shape, g.last_at),
                 )
@@ -93,7 +93,7 @@ class SlowPane(TablePane):
             ]
         events = any(entry.event for entry in log.entries)
         self.table.columns = _EVENTS if events else _ENTRIES
-        return [_event_row(entry) if events else _entry_row(entry) for entry in log.entries]
+        return [_event_row(entry, scene.now) if events else _entry_row(entry, scene.now) for entry in log.entries]
 
     def detail(self, scene: Scene, width: int) -> list[Line]:
         log, row = scene.evidence.slowlog, self.table.current
@@ -124,12 +124,12 @@ class SlowPane(TablePane):
         return super().command(command_id)
 
 
-def _entry_row(entry: SlowEntry) -> Row:
+def _entry_row(entry: SlowEntry, now: float) -> Row:
     command = " ".join(text.printable(arg, 200) for arg in entry.args[:8])
     style = "bad" if (entry.duration_us or 0) >= 1_000_000 else "warn" if (entry.duration_us or 0) >= 100_000 else ""
     took = text.duration(None if entry.duration_us is None else entry.duration_us / 1e6)
     cells = (
-        (clock(entry.at), "muted"),
+        (clock(entry.at, now), "muted"),
         (took, style),
         (command, ""),
         (entry.client, "muted"),
@@ -138,10 +138,10 @@ def _entry_row(entry: SlowEntry) -> Row:
     return Row(entry.entry_id, cells, (entry.at, entry.duration_us, command, entry.client, entry.client_name))
 
 
-def _event_row(entry: SlowEntry) -> Row:
+def _event_row(entry: SlowEntry, now: float) -> Row:
     key = " ".join(text.printable(arg, 250) for arg in entry.args)
     cells = (
-        (clock(entry.at), "muted"),
+        (clock(entry.at, now), "muted"),
         (entry.event, "warn" if entry.event == "evict" else ""),
         (key, ""),
         (entry.client, "muted"),

@@ -188,7 +188,7 @@ def _redis_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]:
             "rss_bytes",
             f"fragmentation {ratio}  peak {text.size(stats.peak_bytes)}",
         ),
-        ("saved", _save_figure(stats), "", _save_words(stats)),
+        ("saved", _save_figure(scene, stats), "", _save_words(stats)),
     ]
     if stats.loading:
         eta = f", {text.duration(stats.loading_eta_s)} left" if stats.loading_eta_s is not None else ""
@@ -205,10 +205,10 @@ def _redis_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]:
     return rows
 
 
-def _save_figure(stats: Stats) -> Span:
+def _save_figure(scene: Scene, stats: Stats) -> Span:
     if stats.save_ok is False or stats.aof_write_ok is False:
         return ("FAILED", "bad")
-    return (clock(stats.last_save_at), "") if stats.last_save_at else ("-", "")
+    return (clock(stats.last_save_at, scene.now), "") if stats.last_save_at else ("-", "")
 
 
 def _save_words(stats: Stats) -> str:
