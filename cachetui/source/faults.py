@@ -11,7 +11,9 @@ from cachetui.config import Address
 from cachetui.errors import AuthFailed, CacheError, Denied, NotACache, TimedOut, TlsFailed, Unreachable, from_reply
 from cachetui.text import duration, printable
 
-_REFUSED_BY_PROVIDER = re.compile(r"not (?:allowed|permitted|available|supported)|disabled", re.IGNORECASE)
+_REFUSED_BY_PROVIDER = re.compile(
+    r"command.{0,60}?(?:not (?:allowed|permitted|available|support)|disabled)", re.IGNORECASE
+)
 _KEY_OF_ACL = re.compile(r"\b(?:access|keys?|channels?)\b", re.IGNORECASE)
 
 _EXPIRED, _NOT_YET_VALID, _WRONG_HOST, _WRONG_IP = 10, 9, 62, 64

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from cachetui.config import Address, Target
-from cachetui.errors import CacheError, Denied, ServerError
+from cachetui.errors import CacheError, Denied, Loading, ServerError
 from cachetui.model import (
     ClientList,
     Identity,
@@ -326,6 +326,8 @@ class RedisSource:
         if self._policies is None:
             async with self._session.deadline():
                 (reply,) = await self._session.ask_all("keys", [("CONFIG", "SET", "maxmemory-policy", IMPOSSIBLE)])
+            if isinstance(reply, Loading):
+                raise reply
             text = str(reply.detail.get("reply", "")) if isinstance(reply, CacheError) else ""
             self._policies = parse_policies(text)
         return self._policies
