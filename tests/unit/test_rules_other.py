@@ -250,6 +250,13 @@ def test_cluster_problems() -> None:
     finding = found(seen(redis_stats(server=cluster), topology=problems))["topology"]
     assert finding.priority == "high"
     assert finding.issue == "5461 of 16384 slots are not served (and 1 more)"
+    failed = topology("cluster_state is fail", server=cluster)
+    assert priority(seen(redis_stats(server=cluster), topology=failed), "topology") == "high"
+    group = Identity("redis", "7.0.15", "sentinel", "sentinel")
+    for state, expected in (("s_down,o_down", "high"), ("fail?", "medium")):
+        nodes = (Node("10.0.0.2:6379", "primary", state),)
+        lost = topology("group mymaster: primary is away", server=group, nodes=nodes)
+        assert priority(seen(topology=lost), "topology") == expected
     replica_gone = topology("a replica is away")
     assert priority(seen(redis_stats(), topology=replica_gone), "topology") == "medium"
 

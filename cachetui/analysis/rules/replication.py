@@ -17,6 +17,12 @@ ACK_S = 10.0
 LAG_BYTES, LAG_MUCH_BYTES = 10 * 1024**2, 100 * 1024**2
 """Bytes a replica is behind: ten times the default backlog of 1 MB; and minutes of catching up."""
 
+_LOST = frozenset({"down", "fail", "o_down", "s_down"})
+"""Words in a node's state that mean it is gone; `fail?` is one node's suspicion."""
+
+_UNSERVED = ("slot", "cluster_state")
+"""Words of a cluster's problems that mean some keys cannot be reached."""
+
 FULL_SYNCS = 2
 """Full resynchronisations in a window: one is a new replica, more are a loop."""
 
@@ -113,7 +119,7 @@ def topology(evidence: Evidence) -> Problem | None:
     if seen.server.mode == "standalone" and stats is not None and (stats.link_up is False or stats.sync_running):
         return None  # link_down and sync_running say it with its figures
     lost = any(node.role in ("primary", "server") and _failed(node) for node in seen.nodes)
-    unserved = seen.server.mode == "cluster" and any("slot" in problem.lower() for problem in problems)
+    unserved = seen.server.mode == "cluster" and any(w in problem for problem in problems for w in _UNSERVED)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return Problem(
         "high" if lost or unserved else "medium",
@@ -124,7 +130,7 @@ def topology(evidence: Evidence) -> Problem | None:
 
 
 def _failed(node: Node) -> bool:
-    return node.state in ("down", "fail", "o_down", "s_down") or "fail" in node.state.split(",")
+    return not _LOST.isdisjoint(node.state.replace(",", " ").split())
 
 
 def _replicas(evidence: Evidence) -> list[Node]:
