@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCHMARKS = $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
 
-.PHONY: help demo test check bench screenshots clean servers
+.PHONY: help demo test check bench screenshots readme clean servers
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ bench: $(VENV)/.dev  ## the benchmarks, each figure beside its budget
 screenshots: $(VENV)/.dev  ## the pictures in screenshots/, from the real demo
 	@echo "Making screenshots/ from the demo"
 	@$(BIN)/python screenshots/make.py
+
+readme: $(VENV)/.dev  ## the README's table of presses, from the command table
+	@$(BIN)/python -m cachetui.ui.commands
 
 clean:  ## caches and builds away (.venv stays)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis snapshot_report.html *.egg-info

@@ -148,5 +148,18 @@ def markdown_table() -> str:
     return "\n".join(rows)
 
 
+BEGIN, END = "<!-- presses: made by `make readme` -->", "<!-- /presses -->"
+
+
+def with_table(document: str) -> str:
+    """Return the README with its table of presses made anew."""
+    head, _, rest = document.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n{markdown_table()}\n{END}{tail}"
+
+
 if __name__ == "__main__":
-    print(markdown_table())
+    from pathlib import Path
+
+    readme = Path("README.md")
+    readme.write_text(with_table(readme.read_text()))

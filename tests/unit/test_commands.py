@@ -1,0 +1,43 @@
+"""The command table is the only list of presses there is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from cachetui.ui.app import _JUMPS, _MOVES, CachetuiApp
+from cachetui.ui.commands import BY_ID, COMMANDS, VIEWS, with_table
+from cachetui.ui.views import MAKERS
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_ids_and_presses_are_unique() -> None:
+    assert len(BY_ID) == len(COMMANDS)
+    presses = Counter(press for row in COMMANDS for press in row.press.split(","))
+    assert [press for press, number in presses.items() if number > 1] == []
+
+
+def test_every_view_in_the_table_can_be_made_and_no_other() -> None:
+    assert [row.id for row in VIEWS] == list(MAKERS)
+
+
+def test_every_command_does_something() -> None:
+    panes = {"open", "sort", "reverse", "mark", "flat", "group", "left", "right", "back"}
+    for row in COMMANDS:
+        own = hasattr(CachetuiApp, "do_" + row.id.replace("-", "_"))
+        known = row in VIEWS or row.id in _MOVES or row.id in _JUMPS or row.id in ("page-down", "page-up")
+        assert own or known or row.id in panes or row.risk != "none", row.id
+
+
+def test_every_command_that_changes_the_server_has_a_plan_and_a_need() -> None:
+    from cachetui.ui.acting import _PLANS
+
+    risky = {row.id for row in COMMANDS if row.risk != "none"}
+    assert risky == set(_PLANS)
+    assert all(BY_ID[command_id].needs for command_id in risky)
+
+
+def test_the_readme_holds_the_table() -> None:
+    document = README.read_text()
+    assert with_table(document) == document, "run `make readme`"
