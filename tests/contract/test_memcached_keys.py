@@ -194,6 +194,24 @@ async def test_the_greeting_of_newer_dumps() -> None:
         assert await all_keys(source) == [b"a", b"b c"]
 
 
+async def test_servers_that_cannot_walk_the_hash_table() -> None:
+    plain = dumping(b"key=a exp=-1 la=1 cas=1 fetch=no cls=1 size=60\nEND\r\n")
+
+    def answer(line: bytes) -> bytes:
+        return b"BADCLASS invalid class id\r\n" if line.endswith(b" hash") else plain(line)
+
+    async with misbehaving(answer) as port, source_of(port) as source:
+        assert await all_keys(source) == [b"a"]
+
+
+async def test_nothing_is_missed_while_items_move_between_the_lrus(memcached: Server) -> None:
+    async with source_of(memcached) as source:
+        with Plain(memcached) as plain:
+            for number in range(5):
+                plain.fill(b"%d:%d" % (number, item) for item in range(10_000))
+                assert len(await all_keys(source)) == 10_000 * (number + 1)
+
+
 @pytest.mark.parametrize("server", [dumping(b"BUSY currently processing crawler request\r\n"), dumping(b"", b"1")])
 async def test_a_busy_crawler_is_waited_for_within_the_deadline(server: Callable[[bytes], bytes]) -> None:
     async with misbehaving(server) as port, source_of(port, timeout_s=0.4) as source:
