@@ -16,6 +16,18 @@ KEYS = 10_000
 PRESSES = 250
 SEED = 11
 P99_BUDGET_MS = 50.0
+BARE = """
+from textual.app import App
+from textual.widgets import Static
+class Bare(App):
+    presses = 0
+    def compose(self):
+        yield Static("Overview")
+    def on_key(self):
+        self.presses += 1
+        self.query_one(Static).update(str(self.presses))
+Bare().run()
+"""
 
 
 def fill(port: int) -> None:
@@ -39,9 +51,9 @@ def measure(terminal: Terminal, presses: list[bytes], chance: random.Random) -> 
     return times, len(presses) - len(times)
 
 
-def tell(what: str, times: list[float], unanswered: int) -> None:
+def tell(what: str, times: list[float], unanswered: int, budget_ms: float | None = P99_BUDGET_MS) -> None:
     show(f"{what}, p50", percentile(times, 50), "ms")
-    show(f"{what}, p99", percentile(times, 99), "ms", P99_BUDGET_MS)
+    show(f"{what}, p99", percentile(times, 99), "ms", budget_ms)
     if unanswered:
         print(f"{what}: {unanswered} of {unanswered + len(times)} presses changed nothing on the screen")
 
@@ -49,6 +61,11 @@ def tell(what: str, times: list[float], unanswered: int) -> None:
 async def main() -> None:
     server = await servers.start(servers.find_redis())
     chance = random.Random(SEED)
+    with Terminal([sys.executable, "-c", BARE]) as bare:
+        bare.wait_for(b"Overview")
+        bare.watch(1.0)
+        # What this machine can do at this moment: on a busy one nobody holds the budget.
+        tell("a bare Textual app", *measure(bare, [b"j"] * PRESSES, chance), None)
     try:
         fill(server.port)
         with Terminal([sys.executable, "-m", "cachetui", server.url]) as terminal:
