@@ -214,8 +214,11 @@ async def test_a_stalled_server_of_a_fleet_costs_one_deadline_and_then_rests(new
     async with source_of(*servers, timeout_s=0.5) as source:
         await source.open()
         servers[1].pause()
-        nodes = (await topology_of(source)).nodes
-        assert [node.state for node in nodes] == ["online", "down"]
+
+        async def stalled() -> bool:
+            return [node.state for node in (await topology_of(source)).nodes] == ["online", "down"]
+
+        await until(stalled)
         sent = source.sent["stats"]
         await topology_of(source)
         assert source.sent["stats"] == sent + 1
