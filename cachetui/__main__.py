@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 
 INTERRUPTED = 130
 INTERNAL = 70
@@ -23,6 +24,9 @@ def main(argv: list[str] | None = None) -> int:
         _say(error.line())
         code = error.exit_code
     except KeyboardInterrupt:
+        # A half-made event loop would complain while it is thrown away.
+        sys.unraisablehook = lambda _: None
+        warnings.simplefilter("ignore")
         code = INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has had enough. Python would complain once more while it ends.
@@ -32,6 +36,9 @@ def main(argv: list[str] | None = None) -> int:
         _forget_stdout()
         _say(f"cannot write the output: {error.strerror or type(error).__name__}")
         code = 4
+    except ImportError as error:
+        _say(f"the installation is incomplete: {error}")
+        code = INTERNAL
     except Exception as error:
         code = _defect(error)
     return code

@@ -25,6 +25,8 @@ GLANCE_S = 1.0
 """Between the two looks at the statistics that rates are made of."""
 LOOKS = 60
 """Looks in one sampling window, at most; never more than one a second."""
+_ANSWERED = ("busy", "loading")
+"""Errors of a server that is there: the findings say more than the error."""
 _SIGNS = {"ok": "OK", "warn": "WARN", "bad": "BAD", "unknown": "?"}
 
 
@@ -49,11 +51,11 @@ def analyze(call: Call) -> int:
         write_document(
             report(seen.evidence, target=seen.evidence.target, denied=seen.denied, windowed=sample_s is not None)
         )
-    elif seen.evidence.stats is not None or found:
+    elif seen.error is None or seen.evidence.stats is not None or seen.error.code in _ANSWERED:
         write_lines(_text(seen, found, sample_s))
     if seen.error is not None:
         call.tell(seen.error.line())
-        if seen.error.code not in ("busy", "loading") or not _reaches(found, call.options.fail_on):
+        if seen.error.code not in _ANSWERED or not _reaches(found, call.options.fail_on):
             return seen.error.exit_code
     return 1 if _reaches(found, call.options.fail_on) else 0
 

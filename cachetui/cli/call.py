@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from cachetui.config import Arguments, Settings, Target, resolve
 from cachetui.config.resolve import LOCAL, settings_only
 from cachetui.errors import BadUsage, CacheError, Unreachable
-from cachetui.model import SlowLog
 
 if TYPE_CHECKING:
     from cachetui.source.base import Kind, Polled, Source
@@ -130,7 +129,7 @@ def poll_once(target: Target, kind: Kind) -> tuple[str, Polled]:
     async def inside() -> tuple[str, Polled]:
         async with opened(target) as source:
             polled = await source.poll(kind)
-            if isinstance(polled, SlowLog) and polled.server.kind == "memcached":
+            if kind == "slowlog" and polled.server.kind == "memcached":
                 # It has events from now on only.
                 await asyncio.sleep(WATCH_S)
                 polled = await source.poll(kind)
