@@ -7,6 +7,7 @@ before it reaches a widget, a log, a JSON document or a file.
 from __future__ import annotations
 
 import re
+import time
 from unicodedata import category, combining, east_asian_width
 
 UNKNOWN = "-"
@@ -218,3 +219,17 @@ def duration(seconds: float | None) -> str:
         if whole >= unit_s:
             return f"{whole // unit_s}{unit}{whole % unit_s // part_s:02d}{part}"
     return f"{whole}s"
+
+
+def clock(at: float | None, now: float) -> str:
+    """Return a local time of day; with its date where that is not the day of `now` (both Unix seconds).
+
+    >>> clock(None, 0)
+    '-'
+    """
+    if at is None:
+        return UNKNOWN
+    moment = time.localtime(at)
+    if time.strftime("%F", moment) != time.strftime("%F", time.localtime(now)):
+        return time.strftime("%m-%d %H:%M", moment)
+    return time.strftime("%H:%M:%S", moment)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cachetui.config import Arguments, Settings, Target, resolve
 from cachetui.config.resolve import LOCAL, settings_only
-from cachetui.errors import BadUsage, CacheError, Unreachable
+from cachetui.errors import BadUsage, CacheError, Unreachable, Unsupported
 
 if TYPE_CHECKING:
     from cachetui.source.base import Kind, Polled, Source
@@ -128,6 +128,8 @@ def poll_once(target: Target, kind: Kind) -> tuple[str, Polled]:
 
     async def inside() -> tuple[str, Polled]:
         async with opened(target) as source:
+            if kind == "slowlog" and (why := source.why_not("slowlog")):
+                raise Unsupported(f"{source.name}: {why}")
             polled = await source.poll(kind)
             if kind == "slowlog" and polled.server.kind == "memcached":
                 # It has events from now on only.

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import signal
 import traceback
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, work
 from textual.app import App, ComposeResult
@@ -20,16 +20,16 @@ from cachetui.ui import chrome
 from cachetui.ui.canvas import Canvas
 from cachetui.ui.commands import BY_ID, COMMANDS, VIEWS, CommandRow
 from cachetui.ui.keymap import resolve_keymap
-from cachetui.ui.line import width_of
-from cachetui.ui.live import Live
-from cachetui.ui.panes.keys import KeysPane
-from cachetui.ui.panes.pane import Pane, TablePane
-from cachetui.ui.scene import Scene
-from cachetui.ui.theme import find_theme, load_themes
-from cachetui.ui.views import MAKERS, Overview, View
+from cachetui.ui.line import line, width_of
+from cachetui.ui.theme import pick_theme
 
 if TYPE_CHECKING:
     from cachetui.source.base import Source
+    from cachetui.ui.live import Live
+    from cachetui.ui.panes.keys import KeysPane
+    from cachetui.ui.panes.pane import Pane
+    from cachetui.ui.scene import Scene
+    from cachetui.ui.views import View
 
 _MOVES = {"down": 1, "up": -1}
 _JUMPS = {"first": 0, "last": -1}
@@ -37,7 +37,10 @@ INTERVALS_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 class CachetuiApp(App[None]):
-    """`source` is for tests and replays; otherwise it is made from `target` after the first paint."""
+    """`source` is for tests and replays; otherwise it is made from `target` after the first paint.
+
+    What is not needed for the first paint (views, feeds, drivers) is imported after it.
+    """
 
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False
@@ -63,15 +66,8 @@ class CachetuiApp(App[None]):
     # Looks
 
     def _set_up_looks(self) -> None:
-        themes = load_themes(user_config_path() / "themes")
-        self.problems += themes.problems
-        for theme in themes.themes.values():
-            self.register_theme(theme)
-        try:
-            theme = find_theme(themes, self.settings.theme)
-        except CacheError as error:
-            self.problems.append(error.line())
-            theme = themes.themes["dark"]
+        theme, problems = pick_theme(self.settings.theme, user_config_path() / "themes")
+        self.problems += problems
         self.register_theme(theme)
         self.theme = theme.name
         if self.settings.ascii:
@@ -87,8 +83,7 @@ class CachetuiApp(App[None]):
             yield Canvas(id="state")
         yield Canvas(id="verdict")
         yield Canvas(id="views")
-        with Container(id="body"):
-            yield MAKERS["overview"]()
+        yield Container(id="body")
         yield Canvas(id="footer")
 
     # Life
@@ -96,6 +91,9 @@ class CachetuiApp(App[None]):
     def on_mount(self) -> None:
         for number in (signal.SIGTERM, signal.SIGHUP):
             self._signal(number)
+        # The first frame already says where we are going.
+        self.query_one("#who", Canvas).paint([line((f" {self.target.name}", "title"))])
+        self.query_one("#views", Canvas).paint([chrome.view_bar(self.view_id, self.size.width)])
         self.call_after_refresh(self._go_live)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -104,11 +102,15 @@ class CachetuiApp(App[None]):
         except (RuntimeError, ValueError):  # not the main thread (tests): nothing to hang up
             self.log(f"no handler for {number.name}")
 
-    def _go_live(self) -> None:
+    async def _go_live(self) -> None:
+        from cachetui.ui.live import Live
+        from cachetui.ui.views import MAKERS
+
         if self._source is None:
             from cachetui.source.connect import make_source
 
             self._source = make_source(self.target)
+        await self.query_one("#body", Container).mount(MAKERS[self.view_id]())
         self.live = Live(self._source, self.settings, self._soon)
         self.view.bring(self.view.front)
         self.run_worker(self.live.run(), group="live", exit_on_error=False)
@@ -139,7 +141,7 @@ class CachetuiApp(App[None]):
     @property
     def view(self) -> View:
         """The view that is on the screen."""
-        return self.query_one(f"#{self.view_id}-view", View)
+        return cast("View", self.query_one(f"#{self.view_id}-view"))
 
     @property
     def pane(self) -> Pane:
@@ -201,7 +203,7 @@ class CachetuiApp(App[None]):
     def _look(self) -> None:
         """Poll what is on the screen, and nothing else."""
         if self.live is not None:
-            self.live.look(self.view.kinds(), keys=any(isinstance(pane, KeysPane) for pane in self.view.shown))
+            self.live.look(self.view.kinds(), keys=self.view.looks_at_keys)
 
     def say(self, words: str, *, severity: str = "information") -> None:
         """Show a passing line; nothing in it is markup."""
@@ -213,6 +215,10 @@ class CachetuiApp(App[None]):
         """Answer a press, or a choice from the palette."""
         row = BY_ID[command_id]
         reason = self.why_not(row)
+        if self.live is None:
+            if command_id == "quit":
+                self.exit()
+            return
         if reason:
             self.say(f"{row.title}: {reason}", severity="warning")
             return
@@ -245,6 +251,8 @@ class CachetuiApp(App[None]):
         self.view.add_class("hidden")
         self.view_id = view_id
         if not self.query(f"#{view_id}-view"):
+            from cachetui.ui.views import MAKERS
+
             await self.query_one("#body", Container).mount(MAKERS[view_id]())
         self.view.remove_class("hidden")
         self.view.bring(self.view.front)
@@ -255,25 +263,20 @@ class CachetuiApp(App[None]):
 
     async def do_open(self) -> None:
         """From the Overview, Enter leads to the view of the pane."""
-        if self.view_id == "overview" and (target := self.pane.heading.lower()) in MAKERS:
-            await self.go(target)
+        if self.view_id == "overview" and (view_id := self.pane.heading.lower()) in BY_ID:
+            await self.go(view_id)
 
     async def do_back(self) -> None:
-        if isinstance(self.view, Overview) and self.view.zoomed:
+        if self.view.zoomed:
             self.do_zoom()
         elif self.view_id != "overview":
             await self.go("overview")
 
     def do_zoom(self) -> None:
-        if isinstance(self.view, Overview):
-            self.view.zoom()
-            self._look()
-            self._soon()
+        self.view.zoom()
 
     def _step_pane(self, by: int) -> None:
         self.view.step(by)
-        self._look()
-        self._soon()
 
     def do_next_pane(self) -> None:
         self._step_pane(1)
@@ -347,6 +350,7 @@ class CachetuiApp(App[None]):
 
     @work(group="filter", exit_on_error=False)
     async def do_filter(self) -> None:
+        from cachetui.ui.panes.pane import TablePane
         from cachetui.ui.screens.dialog import Prompt
 
         pane = self.pane
@@ -394,7 +398,13 @@ class CachetuiApp(App[None]):
             self.live.browser.close_value()
             self._soon()
 
+    def on_view_rearranged(self) -> None:
+        self._look()
+        self._soon()
+
     async def on_pane_opened(self, message: Pane.Opened) -> None:
+        from cachetui.ui.panes.keys import KeysPane
+
         await self.go("keys")
         pane = self.pane
         if isinstance(pane, KeysPane) and isinstance(message.row_id, tuple):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from cachetui import text
 from cachetui.ui.commands import VIEWS, CommandRow, shown_presses
 from cachetui.ui.line import Line, Span, line
-from cachetui.ui.panes.pane import clock
-from cachetui.ui.scene import Scene
+
+if TYPE_CHECKING:
+    from cachetui.ui.scene import Scene
 
 NAMED_COLUMNS = 100
 """A narrower header has no room for our own name."""
@@ -51,7 +53,7 @@ def _live(scene: Scene) -> Span:
     if scene.frozen:
         return ("FROZEN", "accent bold")
     if scene.stale_since is not None:
-        return (f"STALE since {clock(scene.stale_since, scene.now)}", "bad bold")
+        return (f"STALE since {text.clock(scene.stale_since, scene.now)}", "bad bold")
     if scene.evidence.trouble is not None:
         return ("NO ANSWER", "bad bold")
     return ("live", "ok") if scene.evidence.stats is not None else ("connecting", "muted")

@@ -29,6 +29,7 @@ REQUIRED_COLORS = ("primary", "foreground", "background", "success", "warning", 
 OPTIONAL_COLORS = ("secondary", "accent", "surface", "panel")
 STATES = ("ok", "warn", "bad", "unknown", "muted", "mark", "select")
 """Variables that a theme may set and that every theme has once loaded; `select` is the cursor row's ground."""
+DEFAULT = "dark"
 MAX_BYTES = 64 * 1024
 
 _COLORS = (*REQUIRED_COLORS, *OPTIONAL_COLORS)
@@ -74,6 +75,22 @@ def find_theme(loaded: Themes, wanted: str) -> Theme:
         names = ", ".join(sorted(loaded.themes))
         raise BadConfig(f"no theme is named '{printable(wanted, 40)}'", f"There are {names}; or give a .toml file")
     return loaded.themes[wanted]
+
+
+def pick_theme(wanted: str, user_dir: Path) -> tuple[Theme, tuple[str, ...]]:
+    """Return the theme named `wanted` (or the one in that file), and a line for each thing that is wrong.
+
+    The default theme stands in for one that cannot be had. Without themes of the user's own
+    only the wanted file is read: this stands before the first paint.
+    """
+    bundled = bundled_dir() / f"{wanted}.toml"
+    if _NAME.fullmatch(wanted) and bundled.is_file() and not any(user_dir.glob("*.toml")):
+        return load_theme(bundled), ()
+    loaded = load_themes(user_dir)
+    try:
+        return find_theme(loaded, wanted), loaded.problems
+    except BadConfig as error:
+        return loaded.themes[DEFAULT], (*loaded.problems, error.line())
 
 
 def load_theme(path: Path | str) -> Theme:

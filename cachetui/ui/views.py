@@ -7,6 +7,7 @@ from collections.abc import Callable
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.message import Message
 
 from cachetui.source.base import Kind
 from cachetui.ui.panes.clients import ClientsPane
@@ -26,11 +27,15 @@ GRID_COLUMNS, GRID_ROWS = 120, 32
 class View(Container):
     """One or more panes that are shown together."""
 
+    class Rearranged(Message):
+        """Other panes can be seen now."""
+
     def __init__(self, view_id: str, make: Callable[[], list[Pane]]) -> None:
         super().__init__(id=f"{view_id}-view", classes="view")
         self.view_id = view_id
         self.panes = make()
         self.front = self.panes[0]
+        self.zoomed = False
 
     def compose(self) -> ComposeResult:
         yield from self.panes
@@ -43,6 +48,14 @@ class View(Container):
     def kinds(self) -> set[Kind]:
         """What must be polled for the panes that can be seen."""
         return {kind for pane in self.shown for kind in pane.kinds}
+
+    @property
+    def looks_at_keys(self) -> bool:
+        """Whether keys must be enumerated for what can be seen."""
+        return any(isinstance(pane, KeysPane) for pane in self.shown)
+
+    def zoom(self) -> None:
+        """Give the front pane the whole view; a view of one pane has nothing to give."""
 
     def show(self, scene: Scene) -> None:
         for pane in self.shown:
@@ -71,7 +84,6 @@ class Overview(View):
                 TopologyPane(id="overview-topology"),
             ],
         )
-        self.zoomed = False
 
     @property
     def single(self) -> bool:
@@ -95,14 +107,18 @@ class Overview(View):
     def bring(self, pane: Pane) -> None:
         super().bring(pane)
         self._arrange()
+        self.post_message(self.Rearranged())
 
     def _arrange(self) -> None:
         width, height = self.size
+        before = self.shown
         self.set_class(self.zoomed or width < GRID_COLUMNS or height < GRID_ROWS, "single")
         for pane in self.panes:
             pane.set_class(pane is self.front, "front")
             others = ", ".join(other.heading for other in self.panes if other is not pane)
             pane.behind = f"Tab: {others}" if self.single else ""
+        if self.shown != before:
+            self.post_message(self.Rearranged())
 
 
 MAKERS: dict[str, Callable[[], View]] = {

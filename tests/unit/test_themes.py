@@ -26,7 +26,7 @@ from textual.widgets import (
 )
 
 from cachetui.errors import BadConfig
-from cachetui.ui.theme import STATES, bundled_dir, find_theme, load_theme, load_themes
+from cachetui.ui.theme import STATES, bundled_dir, find_theme, load_theme, load_themes, pick_theme
 
 TEXTS = ("foreground", "accent", "ok", "warn", "bad", "unknown", "muted", "mark")
 GROUNDS = ("background", "surface", "select")
@@ -234,3 +234,12 @@ def test_a_theme_is_found_by_name_or_file(tmp_path: Path) -> None:
     assert "contrast, dark, light, terminal" in caught.value.line()
     with pytest.raises(BadConfig, match="cannot be read: No such file"):
         find_theme(loaded, str(tmp_path / "gone.toml"))
+
+
+def test_the_wanted_theme_is_picked_and_the_default_stands_in(tmp_path: Path) -> None:
+    assert (pick_theme("light", tmp_path)[0].name, pick_theme("light", tmp_path)[1]) == ("light", ())
+    theme, problems = pick_theme("neon", tmp_path)
+    assert theme.name == "dark"
+    assert "neon" in problems[0]
+    _write(tmp_path, GOOD)
+    assert pick_theme("mine", tmp_path)[0].name == "mine"

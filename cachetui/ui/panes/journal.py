@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cachetui import text
 from cachetui.ui.line import Line, line
-from cachetui.ui.panes.pane import TablePane, clock
+from cachetui.ui.panes.pane import TablePane
 from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
 
@@ -38,7 +38,7 @@ class JournalPane(TablePane):
             Row(
                 e.receipt,
                 (
-                    (clock(e.at, scene.now), "muted"),
+                    (text.clock(e.at, scene.now), "muted"),
                     (e.outcome, _STYLES.get(e.outcome, "")),
                     (text.count(e.done), ""),
                     (e.title, ""),

@@ -12,7 +12,7 @@ from cachetui.keyspace.decode import preview
 from cachetui.model import KeyFacts
 from cachetui.source.base import Kind
 from cachetui.ui.line import Line, Span, line
-from cachetui.ui.panes.pane import TablePane, clock
+from cachetui.ui.panes.pane import TablePane
 from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
 
@@ -77,7 +77,7 @@ class KeysPane(TablePane):
             words += f" · {text.count(browse.tree.total)}"
             if not browse.tree.complete:
                 words += f" of {text.count(browse.total)}: a part"
-            words += f" · as of {clock(browse.scanned_at, scene.now)}"
+            words += f" · as of {text.clock(browse.scanned_at, scene.now)}"
         if self.table.marked:
             words += f" · {len(self.table.marked)} marked"
         return words

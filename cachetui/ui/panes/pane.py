@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,7 +10,7 @@ from textual.content import Content
 from textual.message import Message
 
 from cachetui.source.base import Kind
-from cachetui.text import UNKNOWN, fit, printable
+from cachetui.text import clock, fit, printable
 from cachetui.ui.canvas import Canvas
 from cachetui.ui.line import Line, line
 from cachetui.ui.scene import Scene
@@ -19,16 +18,6 @@ from cachetui.ui.table import Row, Table
 
 ROWS_BEFORE_DETAIL = 14
 """Rows the list keeps before the details of one row get any."""
-
-
-def clock(at: float | None, now: float) -> str:
-    """Return a local time of day; with its date where that is not the day of `now`."""
-    if at is None:
-        return UNKNOWN
-    moment = time.localtime(at)
-    if time.strftime("%F", moment) != time.strftime("%F", time.localtime(now)):
-        return time.strftime("%m-%d %H:%M", moment)
-    return time.strftime("%H:%M:%S", moment)
 
 
 class Pane(Canvas, can_focus=True):

@@ -10,7 +10,7 @@ from cachetui.analysis.slow import group
 from cachetui.model import SlowEntry, SlowLog
 from cachetui.source.base import Kind
 from cachetui.ui.line import Line, line
-from cachetui.ui.panes.pane import TablePane, clock
+from cachetui.ui.panes.pane import TablePane
 from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
 
@@ -85,7 +85,7 @@ class SlowPane(TablePane):
                         (text.duration(g.total_us / 1e6), ""),
                         (text.duration(g.max_us / 1e6), ""),
                         (g.shape, ""),
-                        (clock(g.last_at, scene.now), "muted"),
+                        (text.clock(g.last_at, scene.now), "muted"),
                     ),
                     (g.count, g.total_us, g.max_us, g.shape, g.last_at),
                 )
@@ -129,7 +129,7 @@ def _entry_row(entry: SlowEntry, now: float) -> Row:
     style = "bad" if (entry.duration_us or 0) >= 1_000_000 else "warn" if (entry.duration_us or 0) >= 100_000 else ""
     took = text.duration(None if entry.duration_us is None else entry.duration_us / 1e6)
     cells = (
-        (clock(entry.at, now), "muted"),
+        (text.clock(entry.at, now), "muted"),
         (took, style),
         (command, ""),
         (entry.client, "muted"),
@@ -141,7 +141,7 @@ def _entry_row(entry: SlowEntry, now: float) -> Row:
 def _event_row(entry: SlowEntry, now: float) -> Row:
     key = " ".join(text.printable(arg, 250) for arg in entry.args)
     cells = (
-        (clock(entry.at, now), "muted"),
+        (text.clock(entry.at, now), "muted"),
         (entry.event, "warn" if entry.event == "evict" else ""),
         (key, ""),
         (entry.client, "muted"),

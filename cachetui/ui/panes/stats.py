@@ -13,7 +13,7 @@ from cachetui.model import Stats
 from cachetui.source.base import Kind
 from cachetui.ui.canvas import Canvas
 from cachetui.ui.line import Line, Span, line, slice_of, trend
-from cachetui.ui.panes.pane import Pane, clock
+from cachetui.ui.panes.pane import Pane
 from cachetui.ui.scene import Scene
 
 _PARTS = ("names", "figures", "trends", "words")
@@ -208,7 +208,7 @@ def _redis_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]:
 def _save_figure(scene: Scene, stats: Stats) -> Span:
     if stats.save_ok is False or stats.aof_write_ok is False:
         return ("FAILED", "bad")
-    return (clock(stats.last_save_at, scene.now), "") if stats.last_save_at else ("-", "")
+    return (text.clock(stats.last_save_at, scene.now), "") if stats.last_save_at else ("-", "")
 
 
 def _save_words(stats: Stats) -> str:
