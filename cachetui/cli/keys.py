@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from cachetui.cli.call import Call, opened
 from cachetui.cli.output import compact, named
 from cachetui.config import Target
-from cachetui.errors import BadUsage
+from cachetui.errors import BadUsage, Unsupported
 from cachetui.model import KeyFacts
 from cachetui.source.base import Source
 from cachetui.text import UNKNOWN, printable
@@ -28,6 +28,8 @@ async def _print(call: Call, target: Target) -> int:
     options = call.options
     form = _form(call)
     async with opened(target) as source:
+        if why := source.why_not("scan"):
+            raise Unsupported(f"the keys of {source.name} cannot be listed: {why}")
         stream = _facts_of(source, call)
         if options.sort is None:
             left: int = options.limit if options.limit is not None else sys.maxsize

@@ -144,7 +144,9 @@ async def _stats(source: Source) -> Stats:
 
 async def _allowed(source: Source) -> tuple[tuple[str, ...], str]:
     """Return the policies that may be set here, or none and why."""
+    if why := source.why_not("policy"):
+        return (), why
     try:
-        return await source.policies(), source.why_not("policy") or ""
+        return await source.policies(), ""
     except CacheError as error:
         return (), error.line()

@@ -168,6 +168,27 @@ async def test_no_target_looks_at_both_local_ports(memcached: Server, monkeypatc
     assert (found.kind, found.addresses) == ("memcached", (Address("127.0.0.1", memcached.port),))
 
 
+def test_a_sentinel_is_said_to_hold_no_keys(new_server: Callable[..., Server]) -> None:
+    sentinel = launch.sentinel_server(launch.redis7(), new_server("redis7"))
+    try:
+        assert run("topology", sentinel.address).lines[0] == "Sentinel watching 1 group"
+        refused(run("keys", sentinel.address), "holds no keys", 5)
+        refused(run("policy", sentinel.address, "allkeys-lru"), "holds no data", 5)
+        through = f"redis+sentinel://{sentinel.address}/mymaster"
+        assert run("analyze", through, "--json").json()["server"]["role"] == "primary"
+    finally:
+        launch.remove(sentinel)
+
+
+def test_a_socket_of_either_kind_is_recognised(new_server: Callable[..., Server]) -> None:
+    redis, memcached = new_server("redis7", socket_path=True), new_server("memcached", socket_path=True)
+    redis.command("SET", "here", "1")
+    for where in (["-s", redis.path], [redis.path], [f"unix://{redis.path}?db=0"]):
+        assert run("keys", *where).lines == ["here"]
+    for where in (["-s", memcached.path], [f"memcached+unix://{memcached.path}"]):
+        assert run("topology", *where).code == 0
+
+
 def test_a_busy_server_is_analyzed(new_server: Callable[..., Server]) -> None:
     server = new_server("redis7", "--busy-reply-threshold", "100")
     with socket.create_connection(("127.0.0.1", server.port)) as link:
