@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cachetui.cli.call import Call, settled
-from cachetui.cli.output import write_line
 from cachetui.config import Settings, Target, parse_target
 from cachetui.config.resolve import LOCAL
 from cachetui.errors import BadUsage, CacheError, Unreachable
@@ -94,7 +93,7 @@ async def _stay(call: Call, running: Demo) -> int:
             entering.cancel()
             return 0
         await entering
-        write_line(running.url)
+        print(running.url)
         sys.stdout.flush()
         call.tell(f"{running.description}; Ctrl+C ends it")
         ended = asyncio.create_task(running.wait())

@@ -19,7 +19,6 @@ from cachetui.text import printable
 from cachetui.ui import chrome
 from cachetui.ui.canvas import Canvas
 from cachetui.ui.commands import BY_ID, COMMANDS, VIEWS, CommandRow
-from cachetui.ui.keymap import resolve_keymap
 from cachetui.ui.line import line, width_of
 from cachetui.ui.theme import pick_theme
 
@@ -72,9 +71,11 @@ class CachetuiApp(App[None]):
         self.theme = theme.name
         if self.settings.ascii:
             self.add_class("ascii")
-        keymap, problems = resolve_keymap(COMMANDS, self.settings.keymap)
-        self.problems += problems
-        if keymap:
+        if self.settings.keymap:
+            from cachetui.ui.keymap import resolve_keymap
+
+            keymap, problems = resolve_keymap(COMMANDS, self.settings.keymap)
+            self.problems += problems
             self.set_keymap(keymap)
 
     def compose(self) -> ComposeResult:

@@ -72,6 +72,9 @@ class Canvas(Widget):
     def _resolve(self, token: str, row: str) -> Style:
         variables = self.app.theme_variables
         name, _, weight = token.partition(" ")
+        if name == "label":
+            ground = _rich_color(weight or variables["accent"])
+            return Style(color=_rich_color(variables["background"]), bgcolor=ground, bold=True)
         foreground = variables.get(name) if name in _TOKENS else None
         ground = variables["select"] if row == "cursor" and "select" in variables else variables["background"]
         return Style(

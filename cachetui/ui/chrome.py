@@ -22,7 +22,7 @@ def header(scene: Scene, width: int) -> tuple[Line, Line]:
     """Return two parts: who we look at; whether it is live and what looking costs."""
     left: list[Span] = [(" cachetui " if width >= NAMED_COLUMNS else " ", "muted")]
     if scene.settings.label:
-        left.append((f" {text.printable(scene.settings.label, 20)} ", "label"))
+        left.append((f" {text.printable(scene.settings.label, 20)} ", f"label {scene.settings.label_color}"))
         left.append((" ", ""))
     left.append((text.printable(scene.target, 60), "title"))
     identity = scene.identity

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from cachetui.text import cells
 
 Span = tuple[str, str]
-"""Text that has passed `text.printable`, and a style: "", title, muted, ok, warn, bad, unknown, accent, mark."""
+"""Text that has passed `text.printable`, and a style: "", title, muted, ok, warn, bad, unknown, accent, mark
+(a state may be followed by " bold"), or "label COLOUR" for the word of a profile."""
 
 
 class Line(NamedTuple):

@@ -27,11 +27,16 @@ GRID_COLUMNS, GRID_ROWS = 120, 32
 class View(Container):
     """One or more panes that are shown together."""
 
+    DEFAULT_CSS = """
+    View { height: 1fr; width: 1fr; }
+    View.hidden { display: none; }
+    """
+
     class Rearranged(Message):
         """Other panes can be seen now."""
 
     def __init__(self, view_id: str, make: Callable[[], list[Pane]]) -> None:
-        super().__init__(id=f"{view_id}-view", classes="view")
+        super().__init__(id=f"{view_id}-view")
         self.view_id = view_id
         self.panes = make()
         self.front = self.panes[0]
@@ -73,6 +78,13 @@ class View(Container):
 
 class Overview(View):
     """Four live panes: a grid where there is room, else one at a time."""
+
+    DEFAULT_CSS = """
+    Overview { layout: grid; grid-size: 2 2; grid-gutter: 0 2; }
+    Overview.single { layout: vertical; }
+    Overview.single Pane { display: none; }
+    Overview.single Pane.front { display: block; }
+    """
 
     def __init__(self) -> None:
         super().__init__(

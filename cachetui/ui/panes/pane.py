@@ -23,6 +23,14 @@ ROWS_BEFORE_DETAIL = 14
 class Pane(Canvas, can_focus=True):
     """A focusable canvas with a title. `draw` is pure: a scene and a size in, lines out."""
 
+    DEFAULT_CSS = """
+    Pane {
+        height: 1fr; width: 1fr; border-top: solid $muted;
+        border-title-color: $muted; border-title-background: $background;
+    }
+    Pane:focus { border-top: heavy $accent; border-title-color: $accent; border-title-style: bold; }
+    """
+
     heading: ClassVar[str] = ""
     kinds: ClassVar[tuple[Kind, ...]] = ()
     """What must be polled while this pane is on the screen."""

@@ -25,6 +25,14 @@ BAR_S = 10
 class StatsPane(Pane):
     """Hit rate, load, memory, evictions, clients, network, latency, persistence."""
 
+    DEFAULT_CSS = """
+    StatsPane { layout: horizontal; }
+    StatsPane .names { width: 11; }
+    StatsPane .figures { width: 11; }
+    StatsPane .trends { width: 32; }
+    StatsPane .words { width: 1fr; }
+    """
+
     heading = "Stats"
     kinds: ClassVar[tuple[Kind, ...]] = ("stats",)
 

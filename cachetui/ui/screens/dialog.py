@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,8 +15,16 @@ from textual.widgets.option_list import Option
 
 from cachetui.ui.commands import CommandRow, shown_presses
 
+Answer = TypeVar("Answer")
 
-class Prompt(ModalScreen[str | None]):
+
+class Dialog(ModalScreen[Answer]):
+    """What all modal screens share: their looks."""
+
+    CSS_PATH = "dialog.tcss"
+
+
+class Prompt(Dialog[str | None]):
     """Asks for one line. Returns None after Esc. `check` returns a sentence when the text won't do."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "cancel")]
@@ -55,7 +63,7 @@ class Prompt(ModalScreen[str | None]):
             self.query_one(".dialog-hint", Static).update(Content(problem))
 
 
-class Choice(ModalScreen[str | None]):
+class Choice(Dialog[str | None]):
     """Asks to choose one of several words. Returns None after Esc."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -87,7 +95,7 @@ class Choice(ModalScreen[str | None]):
         self.dismiss(self._options[event.option_index][0])
 
 
-class Help(ModalScreen[None]):
+class Help(Dialog[None]):
     """All presses, from the command table, and why some do nothing here."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -9,14 +9,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from cachetui.ui.commands import CommandRow, shown_presses
+from cachetui.ui.screens.dialog import Dialog
 
 
-class Palette(ModalScreen[str | None]):
+class Palette(Dialog[str | None]):
     """Lists the commands that contain the typed letters in their order. Returns a command's id."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -10,20 +10,20 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from cachetui import text
 from cachetui.actions.apply import Outcome, Progress
 from cachetui.actions.plan import Plan
 from cachetui.errors import CacheError
+from cachetui.ui.screens.dialog import Dialog
 
 Run = Callable[[Plan, Callable[[Progress], None], asyncio.Event], Awaitable[Outcome]]
 
 COMMANDS_SHOWN = 12
 
 
-class Preview(ModalScreen[Outcome | None]):
+class Preview(Dialog[Outcome | None]):
     """Shows what, how many, the exact commands, the risk and the way back; applies on `y`; Esc leaves or stops."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
