@@ -15,7 +15,7 @@ INTERNAL = 70
 def main(argv: list[str] | None = None) -> int:
     """Run cachetui and return the process's exit code: 0 to 5 as documented, 130 after Ctrl+C, 70 for a defect."""
     # Importing makes many objects and no garbage: fewer collections, a sooner first paint.
-    gc.set_threshold(20_000)
+    gc.set_threshold(100_000)
     from cachetui.errors import CacheError
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import signal
 import traceback
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _MOVES = {"down": 1, "up": -1}
 _JUMPS = {"first": 0, "last": -1}
+GARBAGE = 10_000
+"""New objects between two collections, once the screen is up."""
 INTERVALS_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -118,6 +121,9 @@ class CachetuiApp(App[None]):
         self._look()
         for problem in self.problems:
             self.say(problem, severity="warning")
+        # What was imported stays: the collector need not walk it again while somebody presses keys.
+        gc.freeze()
+        gc.set_threshold(GARBAGE)
         self._soon()
 
     async def on_unmount(self) -> None:

@@ -92,6 +92,7 @@ class Browser:
                     state.version += 1
                     self.on_change()
                 await asyncio.sleep(STEP_PAUSE_S)
+                await self.wanted.wait()
             state.tree, state.scanned, state.trouble = tree, scanned, None
             state.scanned_at = self.source.now()
         except CacheError as error:

@@ -40,6 +40,7 @@ class Live:
         self.browser = Browser(source, settings.separator, on_change)
         self.journal = Journal(state_dir() / "journal.jsonl")
         self.interval_s = settings.interval_s
+        self._keys_wanted = False
         self._entries: tuple[JournalEntry, ...] = ()
         self._armed_until = 0.0
         self._sent: deque[tuple[float, int, float]] = deque()
@@ -66,7 +67,11 @@ class Live:
     def look(self, kinds: Collection[Kind], *, keys: bool) -> None:
         """Poll these kinds and nothing else; enumerate keys if they are looked at."""
         self.feeds.want(kinds)
-        if keys:
+        self._keys_wanted = keys
+        self._let_browse()
+
+    def _let_browse(self) -> None:
+        if self._keys_wanted and not self.frozen:
             self.browser.wanted.set()
         else:
             self.browser.wanted.clear()
@@ -79,6 +84,7 @@ class Live:
         """Keep the present picture until `on` is False again."""
         self._scene = replace(self.scene(), frozen=True) if on else None
         self.feeds.freeze(on)
+        self._let_browse()
 
     def refresh(self) -> None:
         """Ask now, and ask again for what was denied."""
