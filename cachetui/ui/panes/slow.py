@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from cachetui import text
-from cachetui.analysis.slow import group
-from cachetui.model import SlowEntry, SlowLog
+from cachetui.analysis.slow import SlowGroup, group
+from cachetui.model import SlowEntry
 from cachetui.source.base import Kind
 from cachetui.ui.line import Line, line
 from cachetui.ui.panes.pane import TablePane
@@ -29,6 +29,7 @@ _GROUPS = (
     Column("shape"),
     Column("last", 11),
 )
+_EVENT_GROUPS = (Column("times", 6, "right"), Column("event and shape"), Column("last", 11))
 
 
 class SlowPane(TablePane):
@@ -68,30 +69,13 @@ class SlowPane(TablePane):
         return "waiting" if scene.evidence.slowlog is None else "nothing slow since the log was reset"
 
     def rows(self, scene: Scene) -> Sequence[Row]:
-        log = (
-            scene.evidence.slowlog or SlowLog(scene.now, scene.evidence.stats.server)
-            if scene.evidence.stats
-            else scene.evidence.slowlog
-        )
+        log = scene.evidence.slowlog
         if log is None:
             return []
-        if self.grouped:
-            self.table.columns = _GROUPS
-            return [
-                Row(
-                    ("shape", g.shape),
-                    (
-                        (text.count(g.count), ""),
-                        (text.duration(g.total_us / 1e6), ""),
-                        (text.duration(g.max_us / 1e6), ""),
-                        (g.shape, ""),
-                        (text.clock(g.last_at, scene.now), "muted"),
-                    ),
-                    (g.count, g.total_us, g.max_us, g.shape, g.last_at),
-                )
-                for g in group(log.entries)
-            ]
         events = any(entry.event for entry in log.entries)
+        if self.grouped:
+            self.table.columns = _EVENT_GROUPS if events else _GROUPS
+            return [_group_row(found, events, scene.now) for found in group(log.entries)]
         self.table.columns = _EVENTS if events else _ENTRIES
         return [_event_row(entry, scene.now) if events else _entry_row(entry, scene.now) for entry in log.entries]
 
@@ -122,6 +106,15 @@ class SlowPane(TablePane):
                 self.show(self.scene)
             return True
         return super().command(command_id)
+
+
+def _group_row(found: SlowGroup, events: bool, now: float) -> Row:
+    times, shape, last = (text.count(found.count), ""), (found.shape, ""), (text.clock(found.last_at, now), "muted")
+    if events:  # they have no durations
+        return Row(("shape", found.shape), (times, shape, last), (found.count, found.shape, found.last_at))
+    total, worst = text.duration(found.total_us / 1e6), text.duration(found.max_us / 1e6)
+    order = (found.count, found.total_us, found.max_us, found.shape, found.last_at)
+    return Row(("shape", found.shape), (times, (total, ""), (worst, ""), shape, last), order)
 
 
 def _entry_row(entry: SlowEntry, now: float) -> Row:
