@@ -30,7 +30,7 @@ class CacheError(Exception):
 
     def line(self) -> str:
         """Return the one line for a terminal: what happened, then what to do."""
-        return f"{self.message}. {self.hint}" if self.hint else self.message
+        return f"{self.message}; {self.hint}" if self.hint else self.message
 
 
 class BadUsage(CacheError):

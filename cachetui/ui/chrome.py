@@ -31,7 +31,7 @@ def header(scene: Scene, width: int) -> tuple[Line, Line]:
         left.append((f"  {version}", ""))
         if identity.mode != "standalone":
             left.append((f" {identity.mode}", ""))
-        if identity.role:
+        if identity.role and identity.role != identity.mode:
             left.append((f" {identity.role}", "title" if identity.role == "primary" else "warn bold"))
     stats = scene.evidence.stats
     if stats is not None and stats.uptime_s is not None:

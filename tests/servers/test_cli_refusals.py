@@ -29,7 +29,7 @@ def refused(done: Ended, words: str, code: int = 3) -> None:
 def test_nobody_listens() -> None:
     port = free_port()
     for target in (f"redis://127.0.0.1:{port}", f"127.0.0.1:{port}", f"memcached://127.0.0.1:{port}"):
-        refused(run("slowlog", target), "refused the connection. nothing listens there")
+        refused(run("slowlog", target), "refused the connection; nothing listens there")
 
 
 def test_unreachable_is_a_document_too() -> None:

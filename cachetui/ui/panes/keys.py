@@ -84,9 +84,8 @@ class KeysPane(TablePane):
 
     def notes(self, scene: Scene) -> list[Line]:
         trouble = scene.browse.trouble
-        if trouble is None:
-            return []
-        return [line((text.fit(trouble.line(), self.content_size.width), "bad"))]
+        words = scene.why_not("scan") or (trouble.line() if trouble is not None else "")
+        return [line((text.fit(words, self.content_size.width), "bad"))] if words else []
 
     def empty_words(self, scene: Scene) -> str:
         if scene.browse.scanned_at is None:
@@ -218,7 +217,7 @@ class KeysPane(TablePane):
         facts = value.facts
         known = [facts.type, f"TTL {_ttl_words(facts)}", text.size(facts.size_bytes), facts.encoding]
         if facts.length is not None:
-            known.append(f"{facts.length:,} {'bytes' if facts.type == 'string' else 'elements'}")
+            known.append(f"{facts.length:,} {'bytes' if facts.type in ('string', 'item') else 'elements'}")
         head.append(line((text.fit("  ".join(word for word in known if word), width), "muted")))
         if value.note:
             head.append(line((text.fit(value.note, width), "warn")))

@@ -9,6 +9,7 @@ from textual import events
 from textual.content import Content
 from textual.message import Message
 
+from cachetui.model import Trouble
 from cachetui.source.base import Kind
 from cachetui.text import clock, fit, printable
 from cachetui.ui.canvas import Canvas
@@ -18,6 +19,11 @@ from cachetui.ui.table import Row, Table
 
 ROWS_BEFORE_DETAIL = 14
 """Rows the list keeps before the details of one row get any."""
+
+
+def trouble_words(trouble: Trouble) -> str:
+    """Return what went wrong and what to do, as one line."""
+    return f"{trouble.message}; {trouble.hint}" if trouble.hint else trouble.message
 
 
 class Pane(Canvas, can_focus=True):

@@ -10,7 +10,7 @@ from cachetui.analysis.slow import SlowGroup, group
 from cachetui.model import SlowEntry
 from cachetui.source.base import Kind
 from cachetui.ui.line import Line, line
-from cachetui.ui.panes.pane import TablePane
+from cachetui.ui.panes.pane import TablePane, trouble_words
 from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
 
@@ -65,7 +65,7 @@ class SlowPane(TablePane):
     def empty_words(self, scene: Scene) -> str:
         trouble = scene.states["slowlog"].trouble if "slowlog" in scene.states else None
         if trouble is not None:
-            return f"{trouble.message}. {trouble.hint}"
+            return trouble_words(trouble)
         return "waiting" if scene.evidence.slowlog is None else "nothing slow since the log was reset"
 
     def rows(self, scene: Scene) -> Sequence[Row]:

@@ -9,6 +9,7 @@ from textual import events
 from textual.app import ComposeResult
 
 from cachetui import text
+from cachetui.errors import Denied
 from cachetui.model import Stats
 from cachetui.source.base import Kind
 from cachetui.ui.canvas import Canvas
@@ -65,11 +66,7 @@ class StatsPane(Pane):
         bars = trend_width(width)
         rows = _memcached_rows(scene, stats) if stats.server.kind == "memcached" else _redis_rows(scene, stats)
         drawn = [self._row(scene, row, bars, width) for row in (*_common_rows(scene, stats), *rows)]
-        if stats.denied:
-            names = ", ".join(stats.denied)
-            drawn.append(
-                line((text.fit(f"not permitted here: {names}; what it would tell is shown as -", width), "warn"))
-            )
+        drawn += [line((text.fit(words, width), "warn")) for words in _missing(scene)]
         return drawn[:height]
 
     def _row(self, scene: Scene, row: tuple[str, Span, str, str], bars: int, width: int) -> Line:
@@ -91,6 +88,14 @@ def trend_width(width: int) -> int:
     """Return the bars that fit into a pane of this width; 0: none."""
     bars = min(30, width - 50)
     return bars if bars >= 8 else 0
+
+
+def _missing(scene: Scene) -> list[str]:
+    """Say which commands are refused or unknown here; what they would tell is shown as unknown."""
+    refused = [name for name, error in scene.denied.items() if isinstance(error, Denied)]
+    unknown = [name for name, error in scene.denied.items() if not isinstance(error, Denied)]
+    words = [("not permitted here", refused), ("unknown to this server", unknown)]
+    return [f"{what}: {', '.join(sorted(names))}" for what, names in words if names]
 
 
 def _waiting(scene: Scene, width: int) -> list[Line]:

@@ -9,7 +9,7 @@ from cachetui import text
 from cachetui.model import Node
 from cachetui.source.base import Kind
 from cachetui.ui.line import Line, Span, line
-from cachetui.ui.panes.pane import TablePane
+from cachetui.ui.panes.pane import TablePane, trouble_words
 from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
 
@@ -56,7 +56,7 @@ class TopologyPane(TablePane):
     def empty_words(self, scene: Scene) -> str:
         state = scene.states.get("topology")
         if state is not None and state.trouble is not None:
-            return f"{state.trouble.message}. {state.trouble.hint}"
+            return trouble_words(state.trouble)
         return "waiting"
 
     def rows(self, scene: Scene) -> Sequence[Row]:
