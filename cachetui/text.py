@@ -14,6 +14,8 @@ UNKNOWN = "-"
 """How an unknown figure is shown: never as a number."""
 
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_PLAIN_OF = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
+_ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt\\])")
 _SUFFIX = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b?)\s*$", re.IGNORECASE)
 _FACTOR = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
@@ -67,6 +69,23 @@ def _escape(char: str) -> str:
     if code < 0x80:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def from_printable(shown: str) -> bytes:
+    r"""Return the bytes that `printable` showed as `shown` (not cut by a limit).
+
+    >>> from_printable(printable(b"a\x1b")), from_printable(printable(b"App:n"))
+    (b'a\x1b', b'App:n')
+    """
+    return _ESCAPED.sub(_unescaped, shown).encode("utf-8", "surrogateescape")
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    word = match[1]
+    if word in _PLAIN_OF:
+        return _PLAIN_OF[word]
+    code = int(word[1:], 16)
+    return chr(code + 0xDC00) if word[0] == "x" and code >= 0x80 else chr(code)
 
 
 def clean_utf8(data: bytes) -> str | None:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from cachetui import text
 from cachetui.actions.apply import Outcome, Progress, apply
-from cachetui.actions.plan import Plan, plan_delete, plan_kill, plan_maxmemory, plan_policy, plan_ttl
+from cachetui.actions.plan import (
+    Plan,
+    plan_delete,
+    plan_kill,
+    plan_maxmemory,
+    plan_policy,
+    plan_slowlog_reset,
+    plan_ttl,
+)
 from cachetui.errors import BadUsage, Refused
 from cachetui.keyspace.scan import steps
 from cachetui.model import Identity, KeyFacts, Stats
@@ -175,6 +183,10 @@ async def _kill(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None
     return plan_kill(identity, live.source.name, client)
 
 
+async def _clear_slow(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
+    return plan_slowlog_reset(identity, live.source.name)
+
+
 async def _stats(live: Live) -> Stats:
     stats = await live.source.poll("stats")
     if not isinstance(stats, Stats):
@@ -207,4 +219,11 @@ _POLICY_WORDS = {
     "volatile-random": "any key with a TTL",
     "volatile-ttl": "the key that expires next",
 }
-_PLANS = {"delete": _delete, "ttl": _ttl, "policy": _policy, "maxmemory": _maxmemory, "kill": _kill}
+_PLANS = {
+    "delete": _delete,
+    "ttl": _ttl,
+    "policy": _policy,
+    "maxmemory": _maxmemory,
+    "kill": _kill,
+    "clear-slow": _clear_slow,
+}

@@ -16,7 +16,7 @@ from textual.containers import Container, Horizontal
 
 from cachetui.config import Settings, Target, state_dir, user_config_path
 from cachetui.errors import CacheError
-from cachetui.text import printable
+from cachetui.text import from_printable, printable
 from cachetui.ui import chrome
 from cachetui.ui.canvas import Canvas
 from cachetui.ui.commands import BY_ID, COMMANDS, VIEWS, CommandRow
@@ -278,6 +278,16 @@ class CachetuiApp(App[None]):
             self.do_zoom()
         elif self.view_id != "overview":
             await self.go("overview")
+
+    @work(group="open", exit_on_error=False)
+    async def do_open_key(self) -> None:
+        from cachetui.ui.screens.dialog import Prompt
+
+        hint = "the exact name; write odd bytes as they are shown: \\x1b, \\n"
+        name = await self.push_screen_wait(Prompt("open key", hint=hint))
+        if name is not None and self.live is not None:
+            await self.go("keys")
+            await self.live.browser.open(from_printable(name))
 
     def do_zoom(self) -> None:
         self.view.zoom()

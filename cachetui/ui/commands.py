@@ -51,6 +51,7 @@ COMMANDS: tuple[CommandRow, ...] = (
     CommandRow("mark", "space", "mark", "mark or unmark the row", where=("keys",), footer=True),
     CommandRow("flat", "v", "tree/list", "keys as a tree or as a flat list", where=("keys",), footer=True),
     CommandRow("group", "b", "group", "group slow commands by their shape", where=("slow", "overview"), footer=True),
+    CommandRow("open-key", "o", "open key", "open a key by its exact name, without any scan", needs="value"),
     CommandRow("next-pane", "tab", "next pane", "move to the next pane"),
     CommandRow("previous-pane", "shift+tab", "previous pane", "move to the previous pane"),
     CommandRow("zoom", "z", "zoom", "give the pane the whole screen", where=("overview",), footer=True),
@@ -75,6 +76,7 @@ COMMANDS: tuple[CommandRow, ...] = (
     CommandRow(
         "kill", "x", "kill client", "close the selected client's connection", "medium", "kill", ("clients",), True
     ),
+    CommandRow("clear-slow", "c", "clear", "clear the server's slow log", "low", "slowlog", ("slow",), True),
     CommandRow("arm", "W", "arm writes", "allow writes for five minutes where a profile is read-only"),
     CommandRow("replay-pause", "P", "pause", "replay: pause or go on", needs="replay"),
     CommandRow("replay-step", "full_stop", "step", "replay: one step forward", needs="replay"),

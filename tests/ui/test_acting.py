@@ -171,6 +171,20 @@ async def test_a_client_is_killed(redis7: Server, dashboard: Open) -> None:
         assert "victim" not in names
 
 
+async def test_the_slow_log_is_cleared(redis7: Server, dashboard: Open) -> None:
+    redis7.command("CONFIG", "SET", "slowlog-log-slower-than", "0")
+    redis7.command("GET", "slow:one")
+    redis7.command("CONFIG", "SET", "slowlog-log-slower-than", "10000")
+    async with dashboard(redis7.url) as screen:
+        await screen.press("3")
+        await screen.shows("slow:one", "#slow-pane")
+        await screen.press("c")
+        assert "SLOWLOG RESET" in await preview(screen)
+        await screen.press("y")
+        await screen.until(lambda: "1 done" in screen.dialog())
+        assert redis7.command("SLOWLOG", "LEN") == 0
+
+
 async def test_read_only_shows_the_plan_and_refuses(redis7: Server, dashboard: Open) -> None:
     fill(redis7)
     before = redis7.command("DEBUG", "DIGEST")

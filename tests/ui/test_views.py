@@ -135,6 +135,16 @@ async def test_filter_sort_mark_and_copy(redis7: Server, dashboard: Open) -> Non
         assert pane.table.needle == ""
 
 
+async def test_a_key_is_opened_by_its_exact_name(redis7: Server, dashboard: Open) -> None:
+    redis7.command("SET", b"odd\x1b\xff", "found it")
+    async with dashboard(redis7.url) as screen:
+        await screen.shows("live", "#state")
+        await screen.press("o", *"odd", "backslash", *"x1b", "backslash", *"xff", "enter")
+        await screen.shows("found it", "#keys-pane")
+        await screen.press("o", *"not there", "enter")
+        await screen.shows("gone", "#keys-pane")
+
+
 async def test_freeze_keeps_the_picture(redis7: Server, dashboard: Open) -> None:
     async with dashboard(redis7.url) as screen:
         await screen.shows("live", "#state")
