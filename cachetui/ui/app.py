@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
 import signal
 import traceback
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -13,10 +12,11 @@ from textual import events, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal
+from textual.worker import Worker, WorkerState
 
 from cachetui.config import Settings, Target, state_dir, user_config_path
 from cachetui.errors import CacheError
-from cachetui.text import from_printable, printable
+from cachetui.text import printable
 from cachetui.ui import chrome
 from cachetui.ui.canvas import Canvas
 from cachetui.ui.commands import BY_ID, COMMANDS, VIEWS, CommandRow
@@ -35,7 +35,6 @@ _MOVES = {"down": 1, "up": -1}
 _JUMPS = {"first": 0, "last": -1}
 GARBAGE = 10_000
 """New objects between two collections, once the screen is up."""
-INTERVALS_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 class CachetuiApp(App[None]):
@@ -61,7 +60,6 @@ class CachetuiApp(App[None]):
         self._source = source
         self.live: Live | None = None
         self.view_id = "overview"
-        self._back_to = "overview"
         self._drawing = False
         self._set_up_looks()
 
@@ -115,7 +113,7 @@ class CachetuiApp(App[None]):
 
             self._source = make_source(self.target)
         await self.query_one("#body", Container).mount(MAKERS[self.view_id]())
-        self.live = Live(self._source, self.settings, self._soon)
+        self.live = Live(self._source, self.settings, self.soon)
         self.view.bring(self.view.front)
         self.run_worker(self.live.run(), group="live", exit_on_error=False)
         self._look()
@@ -124,7 +122,7 @@ class CachetuiApp(App[None]):
         # What was imported stays: the collector need not walk it again while somebody presses keys.
         gc.freeze()
         gc.set_threshold(GARBAGE)
-        self._soon()
+        self.soon()
 
     async def on_unmount(self) -> None:
         if self.live is not None:
@@ -155,7 +153,7 @@ class CachetuiApp(App[None]):
         """The pane that answers presses."""
         return self.view.front
 
-    def _soon(self) -> None:
+    def soon(self) -> None:
         """Draw once, however many events ask for it in one turn of the loop."""
         if not self._drawing:
             self._drawing = True
@@ -186,7 +184,7 @@ class CachetuiApp(App[None]):
         self.query_one("#footer", Canvas).paint([chrome.footer(rows, width)])
 
     def on_resize(self, event: events.Resize) -> None:
-        self._soon()
+        self.soon()
 
     def _is_here(self, row: CommandRow) -> bool:
         return not row.where or self.view_id in row.where
@@ -240,21 +238,22 @@ class CachetuiApp(App[None]):
         elif row.risk != "none":
             self._act(command_id)
         elif not self.pane.command(command_id):
-            await self._own_command(command_id)
+            await self._answer(command_id, self.live)
 
-    async def _own_command(self, command_id: str) -> None:
-        name = "do_" + command_id.replace("-", "_")
-        answer = getattr(self, name, None)
-        if answer is not None:
-            result = answer()
-            if inspect.isawaitable(result):
-                await result
+    async def _answer(self, command_id: str, live: Live) -> None:
+        from cachetui.ui.presses import ANSWERS, DIALOGS
+
+        if command_id == "quit":
+            self.exit()
+        elif command_id in ANSWERS:
+            await ANSWERS[command_id](self, live)
+        elif command_id in DIALOGS:
+            self.run_worker(DIALOGS[command_id](self, live), group="dialog", exit_on_error=False)
 
     async def go(self, view_id: str) -> None:
         """Show another view; it is made on its first use."""
         if view_id == self.view_id:
             return
-        self._back_to = self.view_id
         self.view.add_class("hidden")
         self.view_id = view_id
         if not self.query(f"#{view_id}-view"):
@@ -266,121 +265,7 @@ class CachetuiApp(App[None]):
         self._look()
         if view_id == "journal" and self.live is not None:
             self._read_journal()
-        self._soon()
-
-    async def do_open(self) -> None:
-        """From the Overview, Enter leads to the view of the pane."""
-        if self.view_id == "overview" and (view_id := self.pane.heading.lower()) in BY_ID:
-            await self.go(view_id)
-
-    async def do_back(self) -> None:
-        if self.view.zoomed:
-            self.do_zoom()
-        elif self.view_id != "overview":
-            await self.go("overview")
-
-    @work(group="open", exit_on_error=False)
-    async def do_open_key(self) -> None:
-        from cachetui.ui.screens.dialog import Prompt
-
-        hint = "the exact name; write odd bytes as they are shown: \\x1b, \\n"
-        name = await self.push_screen_wait(Prompt("open key", hint=hint))
-        if name is not None and self.live is not None:
-            await self.go("keys")
-            await self.live.browser.open(from_printable(name))
-
-    def do_zoom(self) -> None:
-        self.view.zoom()
-
-    def _step_pane(self, by: int) -> None:
-        self.view.step(by)
-
-    def do_next_pane(self) -> None:
-        self._step_pane(1)
-
-    def do_previous_pane(self) -> None:
-        self._step_pane(-1)
-
-    def do_copy(self) -> None:
-        copied = self.pane.copied()
-        if copied:
-            self.copy_to_clipboard(copied)
-            self.say(f"copied {printable(copied, 60)}")
-
-    def do_freeze(self) -> None:
-        if self.live is not None:
-            self.live.freeze(not self.live.frozen)
-            self._soon()
-
-    def do_refresh(self) -> None:
-        if self.live is not None:
-            self.live.refresh()
-
-    def do_faster(self) -> None:
-        self._change_interval(-1)
-
-    def do_slower(self) -> None:
-        self._change_interval(1)
-
-    def _change_interval(self, by: int) -> None:
-        if self.live is not None:
-            now = min(range(len(INTERVALS_S)), key=lambda at: abs(INTERVALS_S[at] - self.live.interval_s))  # type: ignore[union-attr]
-            wanted = INTERVALS_S[max(0, min(len(INTERVALS_S) - 1, now + by))]
-            self.live.set_interval(wanted)
-            self.say(f"every {wanted:g} s")
-
-    def do_arm(self) -> None:
-        if self.live is not None:
-            self.live.arm()
-            self.say("writes are allowed for five minutes", severity="warning")
-            self._soon()
-
-    def do_replay_pause(self) -> None:
-        self._replay("pause")
-
-    def do_replay_step(self) -> None:
-        self._replay("step")
-
-    def do_replay_faster(self) -> None:
-        self._replay("faster")
-
-    def do_replay_slower(self) -> None:
-        self._replay("slower")
-
-    def _replay(self, what: str) -> None:
-        if self.live is not None:
-            self.live.replay(what)
-            self._soon()
-
-    def do_help(self) -> None:
-        from cachetui.ui.screens.dialog import Help
-
-        self.push_screen(Help([(row, self.why_not(row)) for row in COMMANDS]))
-
-    @work(group="palette", exit_on_error=False)
-    async def do_palette(self) -> None:
-        from cachetui.ui.screens.palette import Palette
-
-        chosen = await self.push_screen_wait(Palette([(row, self.why_not(row)) for row in COMMANDS]))
-        if chosen is not None:
-            await self.action_command(chosen)
-
-    @work(group="filter", exit_on_error=False)
-    async def do_filter(self) -> None:
-        from cachetui.ui.panes.pane import TablePane
-        from cachetui.ui.screens.dialog import Prompt
-
-        pane = self.pane
-        if not isinstance(pane, TablePane):
-            self.say("this pane has no list to filter")
-            return
-        before = pane.table.needle
-        prompt = Prompt("filter", initial=before, hint="Enter keeps it, Esc takes it back", live=pane.find)
-        if await self.push_screen_wait(prompt) is None:
-            pane.find(before)
-
-    async def do_quit(self) -> None:
-        self.exit()
+        self.soon()
 
     @work(group="journal", exclusive=True, exit_on_error=False)
     async def _read_journal(self) -> None:
@@ -408,24 +293,24 @@ class CachetuiApp(App[None]):
 
     def on_keys_pane_value_wanted(self, message: KeysPane.ValueWanted) -> None:
         if self.live is not None:
-            self.run_worker(self.live.browser.open(message.key), group="value", exclusive=True, exit_on_error=False)
+            self.run_worker(self.live.browser.open(message.key), group="value", exit_on_error=False)
 
     def on_keys_pane_value_closed(self, message: KeysPane.ValueClosed) -> None:
         if self.live is not None:
             self.live.browser.close_value()
-            self._soon()
+            self.soon()
 
     def on_view_rearranged(self) -> None:
         self._look()
-        self._soon()
+        self.soon()
 
     async def on_pane_opened(self, message: Pane.Opened) -> None:
-        from cachetui.ui.panes.keys import KeysPane
+        from cachetui.ui.presses import show_in_keys
 
-        await self.go("keys")
-        pane = self.pane
-        if isinstance(pane, KeysPane) and isinstance(message.row_id, tuple):
-            if self.live is not None:
-                pane.show(self.live.scene())
-            pane.table.select(message.row_id)
-            pane.command("right")
+        if self.live is not None:
+            await show_in_keys(self, self.live, message.row_id)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR:
+            self.say(f"internal error: {type(event.worker.error).__name__}: please report it", severity="error")
+            self.log(event.worker.error)

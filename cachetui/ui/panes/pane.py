@@ -44,7 +44,7 @@ class Pane(Canvas, can_focus=True):
     class Opened(Message):
         """A row was opened that leads elsewhere."""
 
-        def __init__(self, pane: Pane, row_id: object) -> None:
+        def __init__(self, pane: Pane, row_id: tuple[str, bytes]) -> None:
             super().__init__()
             self.pane, self.row_id = pane, row_id
 
