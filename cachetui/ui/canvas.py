@@ -76,11 +76,16 @@ class Canvas(Widget):
             ground = _rich_color(weight or variables["accent"])
             return Style(color=_rich_color(variables["background"]), bgcolor=ground, bold=True)
         foreground = variables.get(name) if name in _TOKENS else None
-        ground = variables["select"] if row == "cursor" and "select" in variables else variables["background"]
+        # Of the terminal's own colours nothing is known but the default pair: dim and reverse always show.
+        native = variables["background"] == "ansi_default"
+        chosen = row == "cursor"
+        ground = variables["select"] if chosen and not native else variables["background"]
         return Style(
             color=_rich_color(foreground or variables["foreground"]),
             bgcolor=_rich_color(ground),
             bold=True if weight == "bold" or name == "title" else None,
+            dim=True if native and name == "muted" else None,
+            reverse=True if native and chosen else None,
         )
 
 
