@@ -21,11 +21,14 @@ from cachetui.source.base import Capability, Kind, Source
 from cachetui.source.replay import ReplaySource
 from cachetui.ui.browse import Browser
 from cachetui.ui.scene import Scene
+from cachetui.ui.steady import Steady
 
 ARMED_S = 300.0
 COST_SPAN_S = 15.0
 STEADY_S = 4.0
 """Words that change every second are not read: they wait this long."""
+COST_PER_S, COST_PERCENT = 1.0, 0.1
+"""A cost that moved by no more than this is the same."""
 JOURNAL_SHOWN = 500
 
 
@@ -46,6 +49,7 @@ class Live:
         self._sent: deque[tuple[float, int, float]] = deque()
         self._scene: Scene | None = None
         self._verdict: tuple[float, Verdict | None] = (0.0, None)
+        self._steady = Steady()
         self._cost_at = 0.0
         self._cost_shown: tuple[float | None, float | None] = (None, None)
 
@@ -165,6 +169,7 @@ class Live:
             findings=found,
             verdict=self._steady_verdict(evidence, found),
             history=self.feeds.history,
+            figures=self._steady.figures(self.feeds.history, per_s or 0.0),
             states={kind: self.feeds.state(kind) for kind in ("stats", "slowlog", "clients", "topology")},
             denied=dict(self.source.denied),
             why_not=self.source.why_not,
@@ -189,7 +194,10 @@ class Live:
         """Return the cost as of a few seconds ago at most."""
         now = time.monotonic()
         if now - self._cost_at >= STEADY_S:
-            self._cost_at, self._cost_shown = now, self._cost()
+            per_s, percent = self._cost()
+            kept = self._steady.keep
+            self._cost_shown = kept("cost", per_s, COST_PER_S), kept("share", percent, COST_PERCENT)
+            self._cost_at = now
         return self._cost_shown
 
     def _count_cost(self) -> None:

@@ -28,6 +28,8 @@ class Scene:
     findings: tuple[Finding, ...]
     verdict: Verdict
     history: History
+    figures: Mapping[str, float | None]
+    """Rates per second by counter, and `latency_us`: steady against what our own polls move."""
     states: Mapping[Kind, FeedState]
     denied: Mapping[str, CacheError]
     why_not: Callable[[Capability], str | None]

@@ -31,6 +31,9 @@ CHILDREN_SHOWN = 1_000
 LIST_SHOWN = 5_000
 """Rows drawn of the flat list."""
 
+LIVE_S = 60.0
+"""An enumeration older than this says when it was made."""
+
 SPLIT_COLUMNS = 100
 """From this width on the value stands beside the list."""
 
@@ -77,7 +80,8 @@ class KeysPane(TablePane):
             words += f" · {text.count(browse.tree.total)}"
             if not browse.tree.complete:
                 words += f" of {text.count(browse.total)}: a part"
-            words += f" · as of {text.clock(browse.scanned_at, scene.now)}"
+            if scene.now - browse.scanned_at > LIVE_S:
+                words += f" · as of {text.clock(browse.scanned_at, scene.now)}"
         if self.table.marked:
             words += f" · {len(self.table.marked)} marked"
         return words

@@ -20,7 +20,10 @@ from cachetui.ui.scene import Scene
 _PARTS = ("names", "figures", "trends", "words")
 
 BAR_S = 10
-"""Seconds a bar stands for: the trend moves only when one is full."""
+"""Seconds a bar stands for: only full ones are drawn, so that the trend moves only then."""
+
+TOP_LEAST = {"commands_total": 20.0, "latency_us": 5_000.0, "cpu_s_total": 0.05}
+"""What a full bar stands for at least: below it, what moves is our own looking."""
 
 
 class StatsPane(Pane):
@@ -75,8 +78,9 @@ class StatsPane(Pane):
         if bars:
             shape = ""
             if metric:
-                top = 100.0 if metric == "hit_rate" else None
-                values = scene.history.series(metric, BAR_S * bars, bars, now=scene.now)
+                values = scene.history.series(metric, BAR_S * bars, bars, now=scene.now - BAR_S)
+                known = [value for value in values if value is not None]
+                top = 100.0 if metric == "hit_rate" else max([TOP_LEAST.get(metric, 0.0), *known])
                 shape = trend(values, ascii_only=scene.settings.ascii, top=top)
             spans.append((text.fit(shape, bars), "accent"))
             spans.append(("  ", ""))
@@ -106,7 +110,12 @@ def _waiting(scene: Scene, width: int) -> list[Line]:
 
 
 def _rate(scene: Scene, counter: str) -> str:
-    return text.rate(scene.history.rate(counter))
+    known = scene.figures
+    return text.rate(known[counter] if counter in known else scene.history.rate(counter))
+
+
+def _round_trip(latency_us: float | None) -> str:
+    return text.duration(None if latency_us is None else round(latency_us, -2) / 1e6)
 
 
 def _common_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]:
@@ -135,16 +144,11 @@ def _common_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]
         ("keys", (text.count(stats.keys), ""), "keys", _key_words(stats)),
         (
             "net out",
-            (f"{text.size(scene.history.rate('net_out_bytes_total'))}/s", ""),
+            (f"{text.size(scene.figures['net_out_bytes_total'])}/s", ""),
             "net_out_bytes_total",
-            f"in {text.size(scene.history.rate('net_in_bytes_total'))}/s",
+            f"in {text.size(scene.figures['net_in_bytes_total'])}/s",
         ),
-        (
-            "round trip",
-            (text.duration(None if stats.latency_us is None else round(stats.latency_us, -2) / 1e6), ""),
-            "latency_us",
-            "as measured from here",
-        ),
+        ("round trip", (_round_trip(scene.figures["latency_us"]), ""), "latency_us", "as measured from here"),
         ("cpu", (text.percent(_percent(scene.history.rate("cpu_s_total")), 0), ""), "cpu_s_total", "of one core"),
     ]
 
