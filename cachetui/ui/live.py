@@ -160,6 +160,7 @@ class Live:
         evidence = self.feeds.evidence()
         found = findings(evidence)
         per_s, percent = self._steady_cost()
+        figures = self._steady.figures(self.feeds.history, per_s or 0.0)
         return Scene(
             now=self.source.now(),
             target=self.source.name,
@@ -167,9 +168,9 @@ class Live:
             settings=self.settings,
             evidence=evidence,
             findings=found,
-            verdict=self._steady_verdict(evidence, found),
+            verdict=self._steady_verdict(evidence, found, figures["used_bytes"]),
             history=self.feeds.history,
-            figures=self._steady.figures(self.feeds.history, per_s or 0.0),
+            figures=figures,
             states={kind: self.feeds.state(kind) for kind in ("stats", "slowlog", "clients", "topology")},
             denied=dict(self.source.denied),
             why_not=self.source.why_not,
@@ -182,8 +183,10 @@ class Live:
             replay=self._replay_words(),
         )
 
-    def _steady_verdict(self, evidence: Evidence, found: tuple[Finding, ...]) -> Verdict:
+    def _steady_verdict(self, evidence: Evidence, found: tuple[Finding, ...], used_bytes: float | None) -> Verdict:
         """Return the verdict; its wording moves only every few seconds, its level at once."""
+        if evidence.stats is not None and used_bytes is not None:
+            evidence = replace(evidence, stats=replace(evidence.stats, used_bytes=round(used_bytes)))
         new, now = verdict(evidence, found), time.monotonic()
         at, old = self._verdict
         if old is None or (new.level, new.finding_id) != (old.level, old.finding_id) or now - at >= STEADY_S:

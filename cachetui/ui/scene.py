@@ -29,7 +29,7 @@ class Scene:
     verdict: Verdict
     history: History
     figures: Mapping[str, float | None]
-    """Rates per second by counter, and `latency_us`: steady against what our own polls move."""
+    """The rates (per second, by counter) and gauges that our own polls move, steady against that."""
     states: Mapping[Kind, FeedState]
     denied: Mapping[str, CacheError]
     why_not: Callable[[Capability], str | None]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import median
+from statistics import median_low
 
 from cachetui.feeds.history import History
 
 OUR_WOBBLE = 1.5
 """Our commands come unevenly: in one second up to this much more or less than our average."""
-OUR_COMMAND_BYTES = 256.0
-"""How unevenly our own traffic comes, per command."""
-LATENCY_SPAN_S = 5
+OUR_BYTES_MOST = 8192.0
+"""A change of the traffic by more than this a second is never put down to us."""
+OUR_BUFFERS_BYTES = 65536.0
+"""The buffers of our own connections come and go."""
+RATIO_SHARE = 0.03
+LATENCY_SPAN_S = 6
+"""Every other poll may have waited for one of our own: of an even number the lower half says how far the server is."""
 LATENCY_SHARE, LATENCY_US = 0.2, 300.0
 """A round trip that moved by less than this share, or by less than these microseconds, is the same."""
 
@@ -38,17 +42,25 @@ class Steady:
         return shown
 
     def figures(self, history: History, our_commands_per_s: float) -> Mapping[str, float | None]:
-        """Return the rates per second that our own polls move, and the round trip in microseconds."""
+        """Return what `Scene.figures` holds, when we send so many commands a second (0: not to this server)."""
         wobble = OUR_WOBBLE * our_commands_per_s
-        tolerances = {
-            "commands_total": wobble,
-            "net_in_bytes_total": OUR_COMMAND_BYTES * wobble,
-            "net_out_bytes_total": OUR_COMMAND_BYTES * wobble,
-        }
-        shown = {name: self.keep(name, history.rate(name), tolerance) for name, tolerance in tolerances.items()}
-        recent = [one for one in history.series("latency_us", LATENCY_SPAN_S, LATENCY_SPAN_S) if one is not None]
-        latency = median(recent) if recent else None
-        return {
-            **shown,
-            "latency_us": self.keep("latency_us", latency, max(LATENCY_US, LATENCY_SHARE * (latency or 0.0))),
-        }
+        commands = history.rate("commands_total")
+        shown = {"commands_total": self.keep("commands_total", commands, wobble)}
+        # Memcached does not count what we ask it among its commands.
+        share = min(1.0, wobble / commands) if commands else min(1.0, wobble)
+        for name in ("net_in_bytes_total", "net_out_bytes_total"):
+            traffic = history.rate(name)
+            ours = share * max(traffic or 0.0, self._shown.get(name, 0.0))
+            shown[name] = self.keep(name, traffic, min(OUR_BYTES_MOST, ours))
+        shown["used_bytes"] = self.keep(
+            "used_bytes", history.gauge("used_bytes"), OUR_BUFFERS_BYTES * min(1.0, our_commands_per_s)
+        )
+        ratio, latency = history.gauge("fragmentation_ratio"), _latency_us(history)
+        shown["fragmentation_ratio"] = self.keep("fragmentation_ratio", ratio, RATIO_SHARE * (ratio or 0.0))
+        shown["latency_us"] = self.keep("latency_us", latency, max(LATENCY_US, LATENCY_SHARE * (latency or 0.0)))
+        return shown
+
+
+def _latency_us(history: History) -> float | None:
+    known = [one for one in history.series("latency_us", LATENCY_SPAN_S, LATENCY_SPAN_S) if one is not None]
+    return median_low(known) if known else None

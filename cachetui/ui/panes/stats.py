@@ -133,7 +133,12 @@ def _common_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]
             "commands_total",
             f"errors {_rate(scene, 'error_replies_total')}" if stats.error_replies_total is not None else "",
         ),
-        ("memory", (text.size(stats.used_bytes), _memory_style(stats)), "used_bytes", _memory_words(stats)),
+        (
+            "memory",
+            (text.size(scene.figures["used_bytes"]), _memory_style(stats)),
+            "used_bytes",
+            _memory_words(stats, scene.figures["used_bytes"]),
+        ),
         (
             "evicted",
             (_rate(scene, "evicted_total"), "warn" if (scene.history.rate("evicted_total") or 0) > 0 else ""),
@@ -166,13 +171,13 @@ def _memory_style(stats: Stats) -> str:
     return "bad" if stats.policy == "noeviction" else "warn"
 
 
-def _memory_words(stats: Stats) -> str:
+def _memory_words(stats: Stats, used_bytes: float | None) -> str:
     if stats.maxmemory_bytes is None:
         words = "limit unknown"
     elif stats.maxmemory_bytes == 0:
         words = "no limit"
     else:
-        share = None if stats.used_bytes is None else 100 * stats.used_bytes / stats.maxmemory_bytes
+        share = None if used_bytes is None else 100 * used_bytes / stats.maxmemory_bytes
         words = f"{text.percent(share)} of {text.size(stats.maxmemory_bytes)}"
     return f"{words}  {stats.policy}" if stats.policy else words
 
@@ -197,7 +202,8 @@ def _key_words(stats: Stats) -> str:
 
 
 def _redis_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]:
-    ratio = "-" if stats.fragmentation_ratio is None else f"{stats.fragmentation_ratio:.2f}"
+    known = scene.figures["fragmentation_ratio"]
+    ratio = text.UNKNOWN if known is None else f"{known:.2f}"
     rows: list[tuple[str, Span, str, str]] = [
         (
             "rss",
