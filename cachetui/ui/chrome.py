@@ -39,8 +39,6 @@ def header(scene: Scene, width: int) -> tuple[Line, Line]:
     right: list[Span] = [("  ", "")]
     if scene.read_only:
         right.append(("read-only  ", "warn"))
-    if scene.replay:
-        right.append((f"replay {scene.replay}  ", "accent"))
     right.append(_live(scene))
     if scene.cost_per_s is not None:
         share = "" if scene.cost_percent is None else f" {_share(scene.cost_percent)}"
@@ -56,6 +54,8 @@ def _live(scene: Scene) -> Span:
         return (f"STALE since {text.clock(scene.stale_since, scene.now)}", "bad bold")
     if scene.evidence.trouble is not None:
         return ("NO ANSWER", "bad bold")
+    if scene.replay:
+        return (f"replay {scene.replay} ", "accent")
     return ("live", "ok") if scene.evidence.stats is not None else ("connecting", "muted")
 
 

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 from cachetui.actions.apply import Guard
@@ -19,6 +18,7 @@ from cachetui.feeds.hub import FeedEvent, Feeds
 from cachetui.model import Evidence, Finding, JournalEntry
 from cachetui.source.base import Capability, Kind, Source
 from cachetui.source.replay import ReplaySource
+from cachetui.text import duration
 from cachetui.ui.browse import Browser
 from cachetui.ui.scene import Scene
 from cachetui.ui.steady import Steady
@@ -148,8 +148,8 @@ class Live:
         source = self.source
         if not isinstance(source, ReplaySource):
             return ""
-        state = "paused" if source.paused else f"{source.speed:g}x"
-        return f"{state} {Path(source.path).name}"
+        state = "ended" if source.ended else "paused" if source.paused else f"{source.speed:g}x"
+        return f"{state} {duration(int(source.position_s))} of {duration(int(source.duration_s))}"
 
     # Gathering
 

@@ -43,7 +43,7 @@ class Scene:
     read_only: str
     """Why nothing may be changed; empty when it may."""
     replay: str
-    """Where a replay is ("paused 0:12 of 1:00, 2x"); empty when live."""
+    """Where a replay is ("paused 12s of 1m00s"); empty when live."""
 
     @property
     def stale_since(self) -> float | None:
