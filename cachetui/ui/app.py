@@ -6,12 +6,14 @@ import asyncio
 import gc
 import signal
 import traceback
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal
+from textual.filter import LineFilter, NoColor
 from textual.worker import Worker, WorkerState
 
 from cachetui.config import Settings, Target, state_dir, user_config_path
@@ -20,6 +22,7 @@ from cachetui.text import printable
 from cachetui.ui import chrome
 from cachetui.ui.canvas import Canvas
 from cachetui.ui.commands import BY_ID, COMMANDS, VIEWS, CommandRow
+from cachetui.ui.filters import AsciiSigns
 from cachetui.ui.line import line, width_of
 from cachetui.ui.theme import pick_theme
 
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
 _MOVES = {"down": 1, "up": -1}
 _JUMPS = {"first": 0, "last": -1}
+_FIRST = ("next-pane", "previous-pane", "leave")
+"""Textual's screens and inputs have a Tab and a Ctrl+C of their own: these go before them."""
+_LEAVING = ("quit", "leave")
 GARBAGE = 10_000
 """New objects between two collections, once the screen is up."""
 
@@ -46,8 +52,7 @@ class CachetuiApp(App[None]):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        # Textual's screens have a Tab of their own, which a priority binding goes before.
-        Binding(row.press, f"command('{row.id}')", row.title, show=False, id=row.id, priority="tab" in row.press)
+        Binding(row.press, f"command('{row.id}')", row.title, show=False, id=row.id, priority=row.id in _FIRST)
         for row in COMMANDS
     ]
 
@@ -61,12 +66,17 @@ class CachetuiApp(App[None]):
         self.live: Live | None = None
         self.view_id = "overview"
         self._drawing = False
+        # Textual's own answer to NO_COLOR is shades of grey.
+        self._colors_out: list[LineFilter] = [] if self.settings.color else [NoColor()]
+        self._signs_out: list[LineFilter] = [AsciiSigns()] if self.settings.ascii else []
         self._set_up_looks()
 
     # Looks
 
     def _set_up_looks(self) -> None:
-        theme, problems = pick_theme(self.settings.theme, user_config_path() / "themes")
+        # Without colours only those of the terminal theme still show the cursor and what is dim.
+        wanted = self.settings.theme if self.settings.color else "terminal"
+        theme, problems = pick_theme(wanted, user_config_path() / "themes")
         self.problems += problems
         self.register_theme(theme)
         self.theme = theme.name
@@ -78,6 +88,10 @@ class CachetuiApp(App[None]):
             keymap, problems = resolve_keymap(COMMANDS, self.settings.keymap)
             self.problems += problems
             self.set_keymap(keymap)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Return what every line passes on its way to the terminal."""
+        return [*(self._colors_out or super().get_line_filters()), *self._signs_out]
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="header"):
@@ -221,7 +235,7 @@ class CachetuiApp(App[None]):
         row = BY_ID[command_id]
         reason = self.why_not(row)
         if self.live is None:
-            if command_id == "quit":
+            if command_id in _LEAVING:
                 self.exit()
             return
         if reason:
@@ -243,7 +257,7 @@ class CachetuiApp(App[None]):
     async def _answer(self, command_id: str, live: Live) -> None:
         from cachetui.ui.presses import ANSWERS, DIALOGS
 
-        if command_id == "quit":
+        if command_id in _LEAVING:
             self.exit()
         elif command_id in ANSWERS:
             await ANSWERS[command_id](self, live)

@@ -93,6 +93,7 @@ COMMANDS: tuple[CommandRow, ...] = (
     CommandRow("help", "question_mark", "help", "all presses", footer=True),
     CommandRow("palette", "colon,ctrl+p", "palette", "find a command by its name", footer=True),
     CommandRow("quit", "q,ctrl+q", "quit", "leave; nothing keeps running", footer=True),
+    CommandRow("leave", "ctrl+c", "leave", "leave at once, from any dialog too: nothing more is sent"),
 )
 """Every command with its presses; the order is that of the help screen."""
 
