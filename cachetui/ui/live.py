@@ -15,7 +15,7 @@ from cachetui.analysis.rules import findings
 from cachetui.analysis.verdict import Verdict, verdict
 from cachetui.config import Settings, state_dir
 from cachetui.feeds.hub import FeedEvent, Feeds
-from cachetui.model import Evidence, Finding, JournalEntry
+from cachetui.model import Evidence, Finding, JournalEntry, Stats
 from cachetui.source.base import Capability, Kind, Source
 from cachetui.source.replay import ReplaySource
 from cachetui.text import duration
@@ -64,6 +64,8 @@ class Live:
     def _on_event(self, event: FeedEvent) -> None:
         if event.kind == "stats" and event.snapshot is not None:
             self._count_cost()
+            if isinstance(event.snapshot, Stats) and event.snapshot.keys is not None:
+                self.browser.counted(event.snapshot.keys)
         self.on_change()
 
     # What the screen asks for
