@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCHMARKS = $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
 
-.PHONY: help demo test check bench screenshots readme clean servers
+.PHONY: help demo test check bench screenshots recordings pictures readme clean servers
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,13 @@ bench: $(VENV)/.dev  ## the benchmarks, each figure beside its budget
 screenshots: $(VENV)/.dev  ## the pictures in screenshots/, from the real demo
 	@echo "Making screenshots/ from the demo"
 	@$(BIN)/python screenshots/make.py
+
+recordings: $(VENV)/.dev  ## the recordings in tests/replies/, from the real demo
+	@echo "Recording the demo to tests/replies/"
+	@$(BIN)/python tests/replies/make.py
+
+pictures: $(VENV)/.dev  ## what the picture tests expect, from those recordings
+	@CACHETUI_PICTURES=write $(BIN)/python -m pytest -q tests/ui/test_pictures.py
 
 readme: $(VENV)/.dev  ## the README's table of presses, from the command table
 	@$(BIN)/python -m cachetui.ui.commands

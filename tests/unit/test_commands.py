@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from cachetui.ui.app import _JUMPS, _MOVES
+from cachetui.ui.app import _JUMPS, _LEAVING, _MOVES
 from cachetui.ui.commands import BY_ID, COMMANDS, VIEWS, with_table
 from cachetui.ui.presses import ANSWERS, DIALOGS
 from cachetui.ui.views import MAKERS
@@ -28,7 +28,7 @@ def test_every_command_does_something() -> None:
     moves = {*_MOVES, *_JUMPS, "page-down", "page-up"}
     views = {row.id for row in VIEWS}
     risky = {row.id for row in COMMANDS if row.risk != "none"}
-    answered = {*panes, *moves, *views, *risky, *ANSWERS, *DIALOGS, "quit"}
+    answered = {*panes, *moves, *views, *risky, *ANSWERS, *DIALOGS, *_LEAVING}
     assert answered == set(BY_ID)
 
 
