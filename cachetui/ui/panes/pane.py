@@ -152,11 +152,12 @@ class TablePane(Pane):
                     )
                 )
             )
-        below = self.detail_rows if height >= self.detail_rows + ROWS_BEFORE_DETAIL else 0
+        details = self.detail(scene, width) if height >= self.detail_rows + ROWS_BEFORE_DETAIL else []
+        below = self.detail_rows if details else 0
         drawn = top + self.table.draw(width, height - len(top) - below, empty=self.empty_words(scene))
         if below:
             drawn += [line()] * (height - below - len(drawn))
-            drawn += [line(("─" * width, "muted")), *self.detail(scene, width)][:below]
+            drawn += [line(("─" * width, "muted")), *details][:below]
         return drawn
 
     def empty_words(self, scene: Scene) -> str:
