@@ -22,6 +22,9 @@ _PARTS = ("names", "figures", "trends", "words")
 BAR_S = 10
 """Seconds a bar stands for: only full ones are drawn, so that the trend moves only then."""
 
+WORDS_LEAST = 53
+"""Columns for all but the bars: "100.0% of 64.0MB  allkeys-lru" has to fit."""
+
 TOP_LEAST = {"commands_total": 20.0, "latency_us": 5_000.0, "cpu_s_total": 0.05}
 """What a full bar stands for at least: below it, what moves is our own looking."""
 
@@ -90,8 +93,8 @@ class StatsPane(Pane):
 
 def trend_width(width: int) -> int:
     """Return the bars that fit into a pane of this width; 0: none."""
-    bars = min(30, width - 50)
-    return bars if bars >= 8 else 0
+    bars = min(30, width - WORDS_LEAST)
+    return bars if bars >= 6 else 0
 
 
 def _missing(scene: Scene) -> list[str]:
@@ -209,7 +212,7 @@ def _redis_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]:
             "rss",
             (text.size(stats.rss_bytes), ""),
             "rss_bytes",
-            f"fragmentation {ratio}  peak {text.size(stats.peak_bytes)}",
+            f"frag {ratio}  peak {text.size(stats.peak_bytes)}",
         ),
         ("saved", _save_figure(scene, stats), "", _save_words(stats)),
     ]
