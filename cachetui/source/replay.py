@@ -64,6 +64,8 @@ class Recorded:
     identities: list[tuple[float, Identity]] = field(default_factory=list)
     keys: dict[bytes, KeyFacts | None] = field(default_factory=dict)
     values: dict[bytes, Value] = field(default_factory=dict)
+    keys_total: int = 0
+    """How many keys the server had, of which `keys` may be a part."""
     started_at: float = 0.0
     ended_at: float = 0.0
     note: str = ""
@@ -102,6 +104,7 @@ def _merge(recorded: Recorded, line: Line) -> None:
         case Identity() as identity:
             recorded.identities.append((line.at, identity))
         case ScanStep() as step:
+            recorded.keys_total = max(recorded.keys_total, step.total or 0)
             for key in step.keys:
                 recorded.keys.setdefault(key, None)
         case KeyFactsList() as facts:
@@ -263,7 +266,7 @@ class ReplaySource:
             for key in keys[begin:end]
             if (fits is None or fits(key)) and (type_ is None or _type(recorded.keys[key]) == type_)
         )
-        return ScanStep(self.now(), step, b"%d" % end if end < len(keys) else None, len(keys))
+        return ScanStep(self.now(), step, b"%d" % end if end < len(keys) else None, max(len(keys), recorded.keys_total))
 
     async def facts(self, keys: Sequence[bytes], *, size: bool = True) -> KeyFactsList:
         """Return what was recorded of `keys`; of others only that nothing is known."""

@@ -31,6 +31,9 @@ CHILDREN_SHOWN = 1_000
 LIST_SHOWN = 5_000
 """Rows drawn of the flat list."""
 
+PART = 0.9
+"""Fewer of the keys than this are a part of them; while counting a few come and go."""
+
 LIVE_S = 60.0
 """An enumeration older than this says when it was made."""
 
@@ -78,7 +81,7 @@ class KeysPane(TablePane):
             words += f" · scanning {text.count(browse.scanned)} of {text.count(browse.total)}"
         elif browse.scanned_at is not None:
             words += f" · {text.count(browse.tree.total)}"
-            if not browse.tree.complete:
+            if not browse.tree.complete or browse.tree.total < PART * (browse.total or 0):
                 words += f" of {text.count(browse.total)}: a part"
             if scene.now - browse.scanned_at > LIVE_S:
                 words += f" · as of {text.clock(browse.scanned_at, scene.now)}"
