@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
+import threading
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -39,6 +41,8 @@ _JUMPS = {"first": 0, "last": -1}
 _FIRST = ("next-pane", "previous-pane", "leave")
 """Textual's screens and inputs have a Tab and a Ctrl+C of their own: these go before them."""
 _LEAVING = ("quit", "leave")
+LEAVE_S = 3.0
+"""After a signal: time to stop a write at a safe place, to note it and to put the terminal back."""
 GARBAGE = 10_000
 """New objects between two collections, once the screen is up."""
 
@@ -114,9 +118,16 @@ class CachetuiApp(App[None]):
 
     def _signal(self, number: signal.Signals) -> None:
         try:
-            asyncio.get_running_loop().add_signal_handler(number, self.exit)
+            asyncio.get_running_loop().add_signal_handler(number, self._leave, number)
         except (RuntimeError, ValueError):  # not the main thread (tests): nothing to hang up
             self.log(f"no handler for {number.name}")
+
+    def _leave(self, number: signal.Signals) -> None:
+        """Leave, even if the terminal is gone: writing to it may block for ever once nobody reads."""
+        last_resort = threading.Timer(LEAVE_S, os._exit, (128 + number,))
+        last_resort.daemon = True
+        last_resort.start()
+        self.exit()
 
     async def _go_live(self) -> None:
         from cachetui.ui.live import Live
