@@ -77,6 +77,16 @@ class Terminal:
             self.output += chunk
         return bytes(self.output[start:])
 
+    def read_some(self, seconds: float) -> bytes:
+        """Return what comes next, or nothing when nothing does in that time."""
+        ready, _, _ = select.select([self.master], [], [], seconds)
+        return self.read(0.02) if ready else b""
+
+    def hang_up(self) -> None:
+        """Close the window: the program loses its terminal."""
+        os.close(self.master)
+        self.master = os.open(os.devnull, os.O_RDWR)
+
     def wait_for(self, words: str, seconds: float = WAIT_S, *, since: int = 0) -> int:
         """Read until the text written since `since` contains `words`; return where the output stands."""
         deadline = time.monotonic() + seconds
