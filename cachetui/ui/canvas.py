@@ -13,6 +13,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from cachetui.text import cells
 from cachetui.ui.line import BLANK, Line, changed_columns, width_of
 
 _TOKENS = ("ok", "warn", "bad", "unknown", "muted", "accent", "mark")
@@ -53,11 +54,15 @@ class Canvas(Widget):
     def render_line(self, y: int) -> Strip:
         width = self.content_size.width
         drawn = self._lines[y] if y < len(self._lines) else BLANK
-        spans = [*drawn.spans, (" " * max(0, width - width_of(drawn)), "")]
+        styled, at = [], 0
+        for text, token in (*drawn.spans, (" " * max(0, width - width_of(drawn)), "")):
+            row = drawn.row if drawn.row_columns is None or at < drawn.row_columns else ""
+            styled.append((text, self._style(token, row)))
+            at += cells(text)
         # One segment for each run of a style: every segment costs its colours in bytes.
-        runs = groupby((span for span in spans if span[0]), key=itemgetter(1))
-        segments = [Segment("".join(text for text, _ in run), self._style(token, drawn.row)) for token, run in runs]
-        return Strip(segments).adjust_cell_length(width, self._style("", drawn.row))
+        runs = groupby((span for span in styled if span[0]), key=itemgetter(1))
+        segments = [Segment("".join(text for text, _ in run), style) for style, run in runs]
+        return Strip(segments).adjust_cell_length(width, self._style("", ""))
 
     def notify_style_update(self) -> None:
         self._palette.clear()

@@ -17,6 +17,8 @@ class Line(NamedTuple):
 
     spans: tuple[Span, ...] = ()
     row: str = ""
+    row_columns: int | None = None
+    """How many columns from the left have that ground: it ends with a span. None: all."""
 
 
 BLANK = Line()
@@ -76,7 +78,7 @@ def slice_of(drawn: Line, start: int, end: int) -> Line:
     """Return the columns from `start` up to `end` as a line of their own.
 
     >>> slice_of(line("abc", ("def", "ok")), 2, 5)
-    Line(spans=(('c', ''), ('de', 'ok')), row='')
+    Line(spans=(('c', ''), ('de', 'ok')), row='', row_columns=None)
     """
     spans: list[Span] = []
     at = 0

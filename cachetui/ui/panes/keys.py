@@ -67,7 +67,7 @@ class KeysPane(TablePane):
     def __init__(self, *, id: str, compact: bool = False) -> None:
         super().__init__(id=id)
         self.compact = compact
-        self.table = Table(_SHORT if compact else _FULL)
+        self.table = Table(_SHORT if compact else _FULL, follows=compact)
         self.expanded: set[bytes] = set()
         self.flat = False
         self._built: tuple[object, ...] = ()
@@ -315,4 +315,4 @@ def _beside(left: list[Line], right: list[Line], at: int, width: int) -> Line:
     one = left[at] if at < len(left) else line()
     used = sum(text.cells(part) for part, _ in one.spans)
     other = right[at].spans if at < len(right) else ()
-    return Line((*one.spans, (" " * max(0, width - used), ""), (" │ ", "muted"), *other), one.row)
+    return Line((*one.spans, (" " * max(0, width - used), ""), (" │ ", "muted"), *other), one.row, width)
