@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cachetui.ui.scene import Scene
 
 NAMED_COLUMNS = 100
-"""A narrower header has no room for our own name."""
+"""A narrower header has no room for our own name and the server's age."""
 
 SIGNS = {"ok": "ok", "warn": "! ", "bad": "!!", "unknown": "? "}
 
@@ -34,7 +34,7 @@ def header(scene: Scene, width: int) -> tuple[Line, Line]:
         if identity.role and identity.role != identity.mode:
             left.append((f" {identity.role}", "title" if identity.role == "primary" else "warn bold"))
     stats = scene.evidence.stats
-    if stats is not None and stats.uptime_s is not None:
+    if stats is not None and stats.uptime_s is not None and width >= NAMED_COLUMNS:
         left.append((f"  up {_uptime(stats.uptime_s)}", "muted"))
     right: list[Span] = [("  ", "")]
     if scene.read_only:
@@ -42,7 +42,8 @@ def header(scene: Scene, width: int) -> tuple[Line, Line]:
     right.append(_live(scene))
     if scene.cost_per_s is not None:
         share = "" if scene.cost_percent is None else f" {_share(scene.cost_percent)}"
-        right.append((f"  we: {scene.cost_per_s:.0f} cmd/s{share} ", "muted"))
+        right.append((f"  we: {scene.cost_per_s:.0f} cmd/s{share}", "muted"))
+    right.append((" ", ""))
     room = width - sum(text.cells(part) for part, _ in right)
     return Line(tuple(_cut(left, room))), Line(tuple(right))
 
@@ -55,7 +56,7 @@ def _live(scene: Scene) -> Span:
     if scene.evidence.trouble is not None:
         return ("NO ANSWER", "bad bold")
     if scene.replay:
-        return (f"replay {scene.replay} ", "accent")
+        return (f"replay {scene.replay}", "accent")
     return ("live", "ok") if scene.evidence.stats is not None else ("connecting", "muted")
 
 

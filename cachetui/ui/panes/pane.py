@@ -142,16 +142,9 @@ class TablePane(Pane):
     def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
         top = self.notes(scene)
         if self.table.needle:
-            top.append(
-                line(
-                    (
-                        fit(
-                            f"filter: {printable(self.table.needle)}  ({len(self.table.rows)} rows; Esc ends it)", width
-                        ),
-                        "accent",
-                    )
-                )
-            )
+            found = f"{len(self.table.rows):,} row{'s' if len(self.table.rows) != 1 else ''}"
+            words = f"filter: {printable(self.table.needle)}  ({found}; Esc ends it)"
+            top.append(line((fit(words, width), "accent")))
         details = self.detail(scene, width) if height >= self.detail_rows + ROWS_BEFORE_DETAIL else []
         below = self.detail_rows if details else 0
         drawn = top + self.table.draw(width, height - len(top) - below, empty=self.empty_words(scene))
