@@ -22,8 +22,8 @@ _PARTS = ("names", "figures", "trends", "words")
 BAR_S = 10
 """Seconds a bar stands for: only full ones are drawn, so that the trend moves only then."""
 
-WORDS_LEAST = 53
-"""Columns for all but the bars: "100.0% of 64.0MB  allkeys-lru" has to fit."""
+WORDS_LEAST = 54
+"""Columns for all but the bars: "77.9% of 24.0MB  lru-segmented" has to fit."""
 
 TOP_LEAST = {"commands_total": 20.0, "latency_us": 5_000.0, "cpu_s_total": 0.05}
 """What a full bar stands for at least: below it, what moves is our own looking."""
@@ -94,7 +94,7 @@ class StatsPane(Pane):
 def trend_width(width: int) -> int:
     """Return the bars that fit into a pane of this width; 0: none."""
     bars = min(30, width - WORDS_LEAST)
-    return bars if bars >= 6 else 0
+    return bars if bars >= 5 else 0
 
 
 def _missing(scene: Scene) -> list[str]:
@@ -250,8 +250,8 @@ def _save_words(stats: Stats) -> str:
 
 def _memcached_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]:
     return [
-        ("unfetched", (_rate(scene, "evicted_unfetched_total"), ""), "", "evicted before anybody read them"),
-        ("reclaimed", (_rate(scene, "reclaimed_total"), ""), "", "slots of expired items used again"),
+        ("unfetched", (_rate(scene, "evicted_unfetched_total"), ""), "", "evicted, and never read"),
+        ("reclaimed", (_rate(scene, "reclaimed_total"), ""), "", "slots of expired items"),
         ("gets", (_rate(scene, "gets_total"), ""), "", f"sets {_rate(scene, 'sets_total')}"),
         (
             "threads",
