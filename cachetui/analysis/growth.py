@@ -36,8 +36,9 @@ class Growth:
 
     @property
     def words(self) -> str:
-        """The span as words that end a sentence: "in the last 2m05s", "since the start 3d04h ago"."""
-        span = text.duration(self.span_s)
+        """The span as words that end a sentence: "in the last 2m", "since the start 3d04h ago"."""
+        # Whole minutes: words that change every second are not read.
+        span = text.duration(self.span_s if self.span_s < 60 else self.span_s // 60 * 60).removesuffix("00s")
         return f"since the start {span} ago" if self.since_start else f"in the last {span}"
 
     def facts(self) -> dict[str, object]:
