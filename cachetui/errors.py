@@ -93,6 +93,10 @@ class Refused(CacheError):
     code, exit_code = "refused", 5
 
 
+class Changed(Refused):
+    """Somebody else changed it in between: nothing was written. `detail`: what (the check), now (what is there)."""
+
+
 class Unsupported(CacheError):
     """This server or this kind of target has no such command or feature."""
 

@@ -71,6 +71,12 @@ def redis_like(request: pytest.FixtureRequest) -> Server:
 
 
 @pytest.fixture
+def stack(_shared: Callable[[str, Callable[[], Server]], Server]) -> Server:
+    """An empty Redis 7.4 with modules (JSON, time series, sketches, search) shared by the session."""
+    return _emptied(_shared("stack", launch.stack_server))
+
+
+@pytest.fixture
 def memcached(_shared: Callable[[str, Callable[[], Server]], Server]) -> Server:
     """An empty memcached shared by the session."""
     server = _shared("memcached", lambda: launch.memcached_server("-m", "64"))

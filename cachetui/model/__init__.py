@@ -13,7 +13,7 @@ from cachetui.model.entries import (
     Topology,
 )
 from cachetui.model.findings import Evidence, Finding, Trouble
-from cachetui.model.keys import KeyFacts, KeyFactsList, ScanStep, Value, ValueItem
+from cachetui.model.keys import KeyFacts, KeyFactsList, ScanProgress, ScanStep, Value, ValueItem, ValueSection
 from cachetui.model.stats import CommandStat, DbKeys, ErrorStat, Identity, SlabClass, Stats
 
 Snapshot = Stats | SlowLog | ClientList | Topology | ScanStep | KeyFactsList | Value
@@ -32,6 +32,7 @@ __all__ = [
     "KeyFacts",
     "KeyFactsList",
     "Node",
+    "ScanProgress",
     "ScanStep",
     "SlabClass",
     "SlowEntry",
@@ -42,4 +43,5 @@ __all__ = [
     "Trouble",
     "Value",
     "ValueItem",
+    "ValueSection",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,25 @@ class ScanStep:
     """Keys in all (DBSIZE or `curr_items`) as far as is known."""
     note: str = ""
     """What is missing from the enumeration: servers that do not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanProgress:
+    """How far an enumeration is."""
+
+    state: Literal["running", "paused", "ended", "cancelled", "failed"]
+    seen: int = 0
+    """Names received so far; repeated ones count each time."""
+    total: int | None = None
+    """Keys in all (DBSIZE, summed over the servers asked) as far as is known."""
+    per_s: float = 0.0
+    """Names received per second lately."""
+    left_s: float | None = None
+    """Seconds until the end at this pace; None while unknown."""
+    note: str = ""
+    """What is missing or went on: servers that do not answer, a beginning anew."""
+    restarts: int = 0
+    """How often it had to begin again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +86,16 @@ class ValueItem:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueSection:
+    """More that is known of one value: the groups of a stream, the layout of a series, the count of a sketch."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    """Cells that have passed `text.printable`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Value:
     """A bounded window on one value."""
 
@@ -80,3 +110,12 @@ class Value:
     """Why there is less than expected: "gone", "type changed", "unknown type: facts only", ..."""
     flags: int | None = None
     """Memcached client flags."""
+    start: bytes | None = None
+    """The window asked for (see `Source.value`); None: the first."""
+    next: bytes | None = None
+    """`start` of the window after this one; None: this is the last."""
+    sections: tuple[ValueSection, ...] = ()
+    points: tuple[tuple[float, float], ...] = ()
+    """A time series: Unix seconds and values, oldest first."""
+    version: bytes | None = None
+    """Memcached's CAS number: a write may depend on it."""

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from cachetui.errors import CacheError
-from cachetui.model import ClientList, Identity, KeyFactsList, ScanStep, SlowLog, Stats, Topology, Value
+from cachetui.model import (
+    ClientList,
+    Identity,
+    KeyFactsList,
+    ScanProgress,
+    ScanStep,
+    SlowLog,
+    Stats,
+    Topology,
+    Value,
+)
 
 Kind = Literal["stats", "slowlog", "clients", "topology"]
 KINDS: tuple[Kind, ...] = ("stats", "slowlog", "clients", "topology")
@@ -18,13 +29,61 @@ Polled = Stats | SlowLog | ClientList | Topology
 Command = tuple[bytes, ...]
 """One command, its name first. For Memcached the words of a text protocol line."""
 
-Capability = Literal["scan", "value", "slowlog", "clients", "delete", "ttl", "policy", "maxmemory", "kill"]
+Capability = Literal["scan", "value", "slowlog", "clients", "delete", "ttl", "edit", "policy", "maxmemory", "kill"]
 
 VALUE_ROWS = 100
 """Elements read of a collection unless told otherwise."""
 
 VALUE_BYTES = 64 * 1024
 """Bytes read of one string or element unless told otherwise."""
+
+
+class KeySink(Protocol):
+    """Where the names of an enumeration go. Called in the enumeration's own thread; must be quick."""
+
+    def add(self, keys: Sequence[bytes]) -> None:
+        """Take in names as they come: in no order, some of them again."""
+        ...
+
+    def clear(self) -> None:
+        """Forget all: the enumeration begins again."""
+        ...
+
+
+class Enumeration(Protocol):
+    """One pass over all keys of a target, at the pace its servers bear. Runs once."""
+
+    @property
+    def progress(self) -> ScanProgress:
+        """How far it is; may be read from any thread at any time."""
+        ...
+
+    async def run(self) -> None:
+        """Enumerate to the end. Raises CacheError; when the task is cancelled the enumeration stops too."""
+        ...
+
+    def pause(self) -> None:
+        """Send nothing more until `resume`; the place is kept."""
+        ...
+
+    def resume(self) -> None:
+        """Go on."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop within a step; `run` returns, and the state is `cancelled`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What must still be so for a write to be sent: a read command and the reply it must give."""
+
+    command: Command
+    expected: object
+    """bytes, int, or None, as RESP2 would give it."""
+    what: str
+    """What is checked, in words, printable: `the value`, `field name`, `that no key new exists`."""
 
 
 @runtime_checkable
@@ -88,12 +147,35 @@ class Source(Protocol):
         """
         ...
 
+    def enumeration(
+        self, sink: KeySink, *, match: bytes | None = None, type_: str | None = None, replicas: bool = False
+    ) -> Enumeration:
+        """Return a pass over all keys that gives their names to `sink`; nothing is sent before its `run`.
+
+        `match` and `type_` are judged by the server. `replicas` asks replicas instead of
+        primaries where there are any. Keys may repeat; none that stays is missed.
+        """
+        ...
+
     async def facts(self, keys: Sequence[bytes], *, size: bool = True) -> KeyFactsList:
         """Return type, TTL and (with `size`) memory and length of `keys` in one round trip or two."""
         ...
 
-    async def value(self, key: bytes, *, rows: int = VALUE_ROWS, max_bytes: int = VALUE_BYTES) -> Value:
-        """Return a window on the value without touching its LRU: at most `rows` elements, `max_bytes` of each."""
+    async def value(
+        self,
+        key: bytes,
+        *,
+        rows: int = VALUE_ROWS,
+        max_bytes: int = VALUE_BYTES,
+        start: bytes | None = None,
+        order: str = "",
+    ) -> Value:
+        """Return a window on the value without touching its LRU: at most `rows` elements, `max_bytes` of each.
+
+        `start` is the `next` of the window before (None: the first). `order` is one of the
+        type's other orders: `descending` (sorted set, list), `oldest` (stream), `geo` (sorted
+        set as places), `bits` (string as bit positions); one that does not fit is ignored.
+        """
         ...
 
     async def policies(self) -> tuple[str, ...]:
@@ -116,6 +198,16 @@ class Source(Protocol):
 
         The only way to change anything; only `actions.apply` calls it. Raises only when the
         connection failed: then it is unknown which were carried out.
+        """
+        ...
+
+    async def transact(
+        self, watched: Sequence[bytes], checks: Sequence[Check], commands: Sequence[Command]
+    ) -> list[object]:
+        """Send `commands` all together, and only if every check still holds and nobody writes in between.
+
+        Raises `Changed` when a check failed or a watched key was written meanwhile: then
+        nothing was done. Else like `execute`; only `actions.apply` calls it.
         """
         ...
 

@@ -13,7 +13,18 @@ from cachetui.config import Address, Target
 from cachetui.errors import BadTarget, CacheError, Unreachable
 from cachetui.model import Identity, KeyFactsList, ScanStep, Value
 from cachetui.source import faults, probe
-from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Command, Kind, Polled, Source
+from cachetui.source.base import (
+    VALUE_BYTES,
+    VALUE_ROWS,
+    Capability,
+    Check,
+    Command,
+    Enumeration,
+    KeySink,
+    Kind,
+    Polled,
+    Source,
+)
 from cachetui.source.tls import tls_context
 
 _TLS_SHARE = 0.7
@@ -101,11 +112,24 @@ class AutoSource:
     ) -> ScanStep:
         return await (await self._found()).scan(cursor, match=match, type_=type_, count=count)
 
+    def enumeration(
+        self, sink: KeySink, *, match: bytes | None = None, type_: str | None = None, replicas: bool = False
+    ) -> Enumeration:
+        return self.driver.enumeration(sink, match=match, type_=type_, replicas=replicas)
+
     async def facts(self, keys: Sequence[bytes], *, size: bool = True) -> KeyFactsList:
         return await (await self._found()).facts(keys, size=size)
 
-    async def value(self, key: bytes, *, rows: int = VALUE_ROWS, max_bytes: int = VALUE_BYTES) -> Value:
-        return await (await self._found()).value(key, rows=rows, max_bytes=max_bytes)
+    async def value(
+        self,
+        key: bytes,
+        *,
+        rows: int = VALUE_ROWS,
+        max_bytes: int = VALUE_BYTES,
+        start: bytes | None = None,
+        order: str = "",
+    ) -> Value:
+        return await (await self._found()).value(key, rows=rows, max_bytes=max_bytes, start=start, order=order)
 
     async def policies(self) -> tuple[str, ...]:
         return await (await self._found()).policies()
@@ -118,6 +142,11 @@ class AutoSource:
 
     async def execute(self, commands: Sequence[Command]) -> list[object]:
         return await (await self._found()).execute(commands)
+
+    async def transact(
+        self, watched: Sequence[bytes], checks: Sequence[Check], commands: Sequence[Command]
+    ) -> list[object]:
+        return await (await self._found()).transact(watched, checks, commands)
 
     def why_not(self, capability: Capability) -> str | None:
         return self._driver.why_not(capability) if self._driver else f"not connected to {self.name} yet"

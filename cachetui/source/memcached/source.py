@@ -20,7 +20,8 @@ from cachetui.model import (
     Topology,
     Value,
 )
-from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Command, Kind, Polled
+from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, Kind, Polled
+from cachetui.source.enumeration import SteppedEnumeration
 from cachetui.source.globs import compiled
 from cachetui.source.memcached.commands import Wire, flags_of, wired
 from cachetui.source.memcached.connection import Connection, Login, reply_error
@@ -211,6 +212,12 @@ class MemcachedSource:
             self.denied[DUMP] = error
             raise
 
+    def enumeration(
+        self, sink: KeySink, *, match: bytes | None = None, type_: str | None = None, replicas: bool = False
+    ) -> Enumeration:
+        """Return a pass over the items of every server, by their dumps."""
+        return SteppedEnumeration(self, sink, match=match, type_=type_)
+
     async def facts(self, keys: Sequence[bytes], *, size: bool = True) -> KeyFactsList:
         """Return expiry, size, idle time of `keys` without bumping or counting. A name that is refused has a note."""
         sendable = [key for key in dict.fromkeys(keys) if self._sendable(key)]
@@ -220,7 +227,15 @@ class MemcachedSource:
         )
         return KeyFactsList(time.time(), facts)
 
-    async def value(self, key: bytes, *, rows: int = VALUE_ROWS, max_bytes: int = VALUE_BYTES) -> Value:
+    async def value(
+        self,
+        key: bytes,
+        *,
+        rows: int = VALUE_ROWS,
+        max_bytes: int = VALUE_BYTES,
+        start: bytes | None = None,
+        order: str = "",
+    ) -> Value:
         """Return the first `max_bytes` of an item. `rows` means nothing here: an item is one string."""
         check(key, self._scans.odd_keys)
         return await self._fleet.value(key, max_bytes)
@@ -288,6 +303,14 @@ class MemcachedSource:
         errors = [reply for reply in replies if isinstance(reply, Unreachable)]
         if errors and len(errors) == len(replies):
             raise self._fleet.none_answers(errors)
+
+    async def transact(
+        self, watched: Sequence[bytes], checks: Sequence[Check], commands: Sequence[Command]
+    ) -> list[object]:
+        """Send the commands if the items are still at the versions that `checks` name."""
+        from cachetui.source.memcached.transaction import transact
+
+        return await transact(self, checks, commands)
 
     def why_not(self, capability: Capability) -> str | None:
         """Return why `capability` cannot be used here, or None."""

@@ -21,7 +21,8 @@ from cachetui.model import (
     Topology,
     Value,
 )
-from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Command, Kind, Polled
+from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, Kind, Polled
+from cachetui.source.enumeration import SteppedEnumeration
 from cachetui.source.redis import info as info_text
 from cachetui.source.redis import topology
 from cachetui.source.redis.connection import CLIENT_NAME, Argument, Credentials
@@ -279,6 +280,12 @@ class RedisSource:
             )
         return error
 
+    def enumeration(
+        self, sink: KeySink, *, match: bytes | None = None, type_: str | None = None, replicas: bool = False
+    ) -> Enumeration:
+        """Return a pass over all keys, in a thread of its own."""
+        return SteppedEnumeration(self, sink, match=match, type_=type_)
+
     async def facts(self, keys: Sequence[bytes], *, size: bool = True) -> KeyFactsList:
         """Return type, TTL and (with `size`) memory, encoding and length of `keys` in two round trips."""
         async with self._session.deadline():
@@ -306,7 +313,15 @@ class RedisSource:
             found[at] = _with_length(found[at], as_int(reply))
         return found
 
-    async def value(self, key: bytes, *, rows: int = VALUE_ROWS, max_bytes: int = VALUE_BYTES) -> Value:
+    async def value(
+        self,
+        key: bytes,
+        *,
+        rows: int = VALUE_ROWS,
+        max_bytes: int = VALUE_BYTES,
+        start: bytes | None = None,
+        order: str = "",
+    ) -> Value:
         """Return a window on the value: at most `rows` elements, `max_bytes` of each."""
         async with self._session.deadline():
             (facts,) = await self._facts([key], size=True)
@@ -360,13 +375,22 @@ class RedisSource:
         async with self._session.deadline():
             return await self._session.ask_all("keys", commands)
 
+    async def transact(
+        self, watched: Sequence[bytes], checks: Sequence[Check], commands: Sequence[Command]
+    ) -> list[object]:
+        """Send MULTI ... EXEC under WATCH, if the checks hold."""
+        from cachetui.source.redis.transaction import transact
+
+        async with self._session.deadline():
+            return await transact(self._session, watched, checks, commands)
+
     def why_not(self, capability: Capability) -> str | None:
         """Return why `capability` cannot be used here, None when it can as far as is known."""
         mode = self.identity.mode if self.identity else ""
         role = self.identity.role if self.identity else None
         if mode == "sentinel" and capability not in ("clients", "kill"):
             return "a Sentinel watches servers and holds no keys: connect to one of them"
-        if role == "replica" and capability in ("delete", "ttl"):
+        if role == "replica" and capability in ("delete", "ttl", "edit"):
             return "this server is a replica and takes no writes: connect to the primary"
         for name in _NEEDS[capability]:
             error = self.denied.get(name)
@@ -385,6 +409,7 @@ _NEEDS: dict[Capability, tuple[str, ...]] = {
     "clients": ("CLIENT LIST",),
     "delete": ("UNLINK", "DEL"),
     "ttl": ("EXPIRE", "PERSIST"),
+    "edit": ("WATCH", "MULTI", "EXEC"),
     "policy": ("CONFIG SET",),
     "maxmemory": ("CONFIG SET",),
     "kill": ("CLIENT KILL",),
