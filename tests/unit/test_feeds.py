@@ -26,7 +26,7 @@ from cachetui.model import (
     Trouble,
     Value,
 )
-from cachetui.source.base import KINDS, Capability, Command, Kind, Polled, Source
+from cachetui.source.base import KINDS, Capability, Check, Command, Enumeration, KeySink, Kind, Polled, Source
 from tests.unit.virtual import run
 
 START = 1_700_000_000.0
@@ -93,6 +93,14 @@ class Tape:
 
     async def value(self, key: bytes, *, rows: int = 1, max_bytes: int = 1) -> Value:
         raise Unsupported("no keys here")
+
+    def enumeration(self, sink: KeySink, **options: object) -> Enumeration:
+        raise AssertionError("a feed enumerates nothing")
+
+    async def transact(
+        self, watched: Sequence[bytes], checks: Sequence[Check], commands: Sequence[Command]
+    ) -> list[object]:
+        raise AssertionError("a feed writes nothing")
 
     async def policies(self) -> tuple[str, ...]:
         return ()
