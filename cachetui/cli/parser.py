@@ -69,6 +69,18 @@ def _keys(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--raw", action="store_true", help="the names' bytes, unescaped")
 
 
+def _get(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--decoder", metavar="NAME", help="read it so: json, gzip, msgpack, hex, ... (the best fit)")
+    parser.add_argument("--folded", action="store_true", help="one line for each top-level member of a document")
+    parser.add_argument("--field", metavar="F", help="only this field, index, member or entry")
+    parser.add_argument("--rows", type=_whole(1), default=100, metavar="N", help="at most N elements (100)")
+    parser.add_argument("--start", metavar="TOKEN", help="go on where an earlier call stopped")
+    parser.add_argument("--order", choices=("descending", "oldest", "geo", "bits"), default="", help="another order")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON document")
+    form.add_argument("--raw", action="store_true", help="the bytes themselves, all of them")
+
+
 def _topology(parser: argparse.ArgumentParser) -> None:
     _json(parser)
     parser.add_argument("--check", action="store_true", help="exit 1 when something is wrong")
@@ -108,6 +120,7 @@ COMMANDS: dict[str, Command] = {
     "demo": Command("", "the dashboard over a real server with a live load", "screen", _demo),
     "analyze": Command("[TARGET]", "what is wrong and what to do", "analyze", _analyze),
     "keys": Command("[TARGET]", "the names of all keys, in steps", "keys", _keys),
+    "get": Command("[TARGET] KEY", "one value, decoded or raw", "get", _get, "get"),
     "slowlog": Command("[TARGET]", "slow commands", "look", _json, "slowlog"),
     "topology": Command("[TARGET]", "who is primary, who follows, how far behind", "look", _topology, "topology"),
     "policy": Command("TARGET [POLICY]", "show or set eviction policy and memory limit", "policy", _policy, "policy"),
