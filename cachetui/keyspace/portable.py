@@ -202,7 +202,7 @@ def _commands(record: Record) -> list[Command]:
             raise ValueError("expiresAtMs is missing")
         return _field_expiries(key, [record]) if "field" in record or "fieldBase64" in record else expiry
     if type_ not in TYPES:
-        raise ValueError(f"the type {printable(str(type_), 40)} cannot be written")
+        raise ValueError(f"the type {str(type_)[:40]} cannot be written")
     return [*_writes(record, key, str(type_)), *expiry]
 
 
@@ -256,9 +256,9 @@ def _of_command(words: list[bytes]) -> Record:
     name = words[0].upper()
     parse = _PARSERS.get(name)
     if parse is None:
-        raise ValueError(f"{printable(words[0], 40)} is not imported")
+        raise ValueError(f"{words[0][:40].decode('utf-8', 'surrogateescape')} is not imported")
     if len(words) < 3:
-        raise ValueError(f"{printable(name)} needs a key and what to write")
+        raise ValueError(f"{name.decode('ascii')} needs a key and what to write")
     return parse(words[1], words[2:])
 
 

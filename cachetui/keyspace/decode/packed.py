@@ -21,8 +21,8 @@ _BLOCK_BYTES = 4 * 1024 * 1024
 """Largest lz4 block: it can only be unpacked whole."""
 _MEMBERS = 100
 """A gzip file may be several, one after the other."""
-_EMPTY_FRAME_BYTES = 32
-"""A longer zstd frame holds something."""
+_EMPTY_FRAME_BYTES = range(9, 32)
+"""A longer zstd frame holds something, a shorter one is cut off."""
 _GUESS_BYTES = 16
 """A format without a mark is guessed only when at least so much clean text comes out."""
 
@@ -85,7 +85,7 @@ def _zstd(data: bytes) -> Unpacked:
     try:
         with zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES).stream_reader(data) as stream:
             found = stream.read(UNPACKED_BYTES)
-            if not found and len(data) > _EMPTY_FRAME_BYTES:
+            if not found and len(data) not in _EMPTY_FRAME_BYTES:
                 raise ValueError(_NOTHING)
             return Unpacked(found, len(found) < UNPACKED_BYTES or not stream.read(1))
     except zstandard.ZstdError as error:

@@ -45,7 +45,7 @@ def describe(data: bytes, decoder: str | None = None, *, folded: bool = False, w
 
 
 def guesses(data: bytes, *, whole: bool = True) -> list[str]:
-    """Return the names of the decoders that can read `data`, best first; the last is always `hex`.
+    """Return the names of the decoders that can read `data`, best first; the last is `hex`. None for no bytes.
 
     >>> guesses(b'{"a": 1}')[:3]
     ['json', 'text', 'latin-1']
@@ -55,7 +55,7 @@ def guesses(data: bytes, *, whole: bool = True) -> list[str]:
     for decoder in TABLE:
         # Those that could be anything are guessed as strictly as when nobody asks.
         look = Look(whole=whole, asked=not decoder.by_itself)
-        if decoder.fits(data) and _tried(decoder, data, look)[0] is not None:
+        if data and decoder.fits(data) and _tried(decoder, data, look)[0] is not None:
             found.append(decoder.name)
     return found
 
