@@ -53,7 +53,8 @@ class BoundedParser(DefaultParser):  # type: ignore[misc, valid-type]
         return RefusedReply(response)
 
     async def read_response(self, disable_decoding: bool = False, push_request: bool = False) -> Any:
-        self._received, self._opening = 0, b""
+        # What is left of the read before may hold this reply's first line already.
+        self._received, self._opening = 0, b"\n" if self._reader and self._reader.has_data() else b""
         try:
             return await super().read_response(disable_decoding, push_request)
         except (InvalidResponse, TypeError) as error:
