@@ -7,7 +7,6 @@ import binascii
 import contextlib
 import json
 import os
-import tempfile
 from pathlib import Path
 
 from cachetui.errors import BadConfig
@@ -54,14 +53,15 @@ class DecoderChoices:
         """Write them all to `path` at once, readable by its owner only. Raises OSError."""
         rows = [{**_named(prefix), "decoder": name} for prefix, name in self._names.items()]
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.unlink(missing_ok=True)
         try:
-            with os.fdopen(number, "w", encoding="ascii") as file:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
                 json.dump({"schema": _SCHEMA, "choices": rows}, file, indent=1)
-            Path(name).replace(path)
+            draft.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):  # it may be in its place already
-                Path(name).unlink()
+                draft.unlink()
             raise
 
     @classmethod

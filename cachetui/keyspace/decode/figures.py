@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import struct
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from cachetui.keyspace.decode.described import Decoder, Described, Look, bounded
 from cachetui.keyspace.decode.plain import hex_lines
+
+if TYPE_CHECKING:
+    from uuid import UUID as Uuid
 
 _INTEGER = re.compile(rb"-?\d{1,40}")
 _NUMBER = re.compile(rb"-?\d{1,20}(?:\.\d{1,20})?")
@@ -20,6 +23,8 @@ _SINCE_S = 1_000_000_000
 """A number below (September 2001) is a counter unless the user says it is a time."""
 _UNITS = ((1, "seconds"), (1_000, "milliseconds"), (1_000_000, "microseconds"), (1_000_000_000, "nanoseconds"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RFC = "specified in RFC 4122"
+"""What Python calls the variant that has versions."""
 _GREGORIAN_100NS = 0x01B2_1DD2_1381_4000
 """From the calendar's reform, where UUIDs begin to count, to 1970."""
 
@@ -100,6 +105,8 @@ def _multiple(width: int) -> Callable[[bytes], bool]:
 
 
 def _uuid(data: bytes, look: Look) -> Described | None:
+    import uuid
+
     if _UUID.fullmatch(data):
         found = uuid.UUID(data.decode("ascii"))
         if found.version is None and not look.asked:
@@ -113,9 +120,9 @@ def _uuid(data: bytes, look: Look) -> Described | None:
     return Described("UUID (16 bytes)", (str(found), *_of_version(found), *hex_lines(data)))
 
 
-def _of_version(found: uuid.UUID) -> tuple[str, ...]:
+def _of_version(found: Uuid) -> tuple[str, ...]:
     version = found.int >> 76 & 0xF
-    if found.variant != uuid.RFC_4122:
+    if found.variant != _RFC:
         return ("of no known version",)
     ticks = {1: found.time, 6: found.int >> 80 << 12 | found.int >> 64 & 0xFFF}.get(version)
     seconds = (found.int >> 80) / 1000 if version == 7 else None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cachetui import text
-from cachetui.keyspace.decode.described import LINES, Described
+from cachetui.keyspace.decode.described import LINES, Described, as_text
+from cachetui.keyspace.decode.php import PHP
 from cachetui.keyspace.decode.plot import plot
 from cachetui.keyspace.decode.table import describe
 from cachetui.model import Value, ValueItem, ValueSection
@@ -37,7 +39,7 @@ def lines_of(
 
     `decoder` names one of DECODER_NAMES; without, each element is shown as what it looks like.
     """
-    return _laid(value, width, decoder, folded, ascii_only).lines if width > 0 else []
+    return _laid(value, width, decoder, folded, ascii_only=ascii_only).lines if width > 0 else []
 
 
 def preview(
@@ -53,7 +55,7 @@ def preview(
     """Return at most `rows` of the lines of `value`, from line `offset` on; the last says when there are more."""
     if width <= 0 or rows <= 0:
         return []
-    laid = _laid(value, width, decoder, folded, ascii_only)
+    laid = _laid(value, width, decoder, folded, ascii_only=ascii_only, drawn=range(offset - 1, offset + rows))
     window = laid.lines[offset : offset + rows]
     if offset + rows >= len(laid.lines):
         return window
@@ -65,7 +67,10 @@ def preview(
     return [*window[:-1], _cut("…", width)]
 
 
-def _laid(value: Value, width: int, decoder: str | None, folded: bool, ascii_only: bool) -> _Laid:
+def _laid(
+    value: Value, width: int, decoder: str | None, folded: bool, *, ascii_only: bool, drawn: range = range(LINES)
+) -> _Laid:
+    """Lay out all lines; of the elements outside of `drawn` only the place is kept."""
     tail = _tail(value, width, ascii_only)
     if not value.items:
         head = [value.note] if value.note or tail else ["empty"]
@@ -73,7 +78,7 @@ def _laid(value: Value, width: int, decoder: str | None, folded: bool, ascii_onl
         return _Laid([*lines, *(tail if lines else tail[1:])])
     if len(value.items) == 1 and not value.items[0].label and value.columns == ("value",):
         return _Laid([*_one(value.items[0], value, width, decoder, folded), *tail])
-    lines = _many(value, width, decoder)
+    lines = _many(value, width, decoder, drawn)
     return _Laid([*lines, *tail], 1, len(value.items))
 
 
@@ -94,16 +99,17 @@ def _one(item: ValueItem, value: Value, width: int, decoder: str | None, folded:
     return lines
 
 
-def _many(value: Value, width: int, decoder: str | None) -> list[str]:
+def _many(value: Value, width: int, decoder: str | None, drawn: range) -> list[str]:
     """Lay out elements: label (where this type has one), score (where there is one), data."""
     shown = value.items[:LINES]
     scored = any(item.score is not None for item in shown)
     label_head, data_head, score_head = heads(value)
+    labels = [text.printable(item.label, _LABEL) for item in shown]
+    room = min(max(8, width // 3), max(text.cells(label) for label in (label_head, *labels)))
     table = [(label_head, score_head, data_head)]
-    for item in shown:
+    for at, item in enumerate(shown):
         score = "" if item.score is None else f"{item.score:.15g}"
-        table.append((text.printable(item.label, _LABEL), score, _short(item, width, decoder)))
-    room = min(max(8, width // 3), max(text.cells(label) for label, _, _ in table))
+        table.append((labels[at], score, _short(item, width, decoder) if at in drawn else ""))
     lines = []
     for label, score, data in table:
         named = f"{text.fit(label, room)}  " if label_head else ""
@@ -143,8 +149,14 @@ def _short(item: ValueItem, width: int, decoder: str | None) -> str:
 
 def hint(data: bytes, width: int, decoder: str | None = None) -> str:
     """Return one line of at most about `width` columns on an element: as it is, or `[kind]` and what is inside."""
-    whole = len(data) <= HINT_BYTES
-    described = describe(data[:HINT_BYTES], decoder, folded=True, whole=whole)
+    return _hint(data[:HINT_BYTES], len(data) <= HINT_BYTES, width, decoder)
+
+
+@lru_cache(1_000)
+def _hint(data: bytes, whole: bool, width: int, decoder: str | None) -> str:
+    if decoder is None and not data[:1].isdigit() and not PHP.fits(data) and as_text(data) is not None:
+        return text.printable(data, width + 1)
+    described = describe(data, decoder, folded=True, whole=whole)
     if decoder is None and described.kind == "integer" and len(described.lines) > 1:
         return f"{described.lines[0]}  {described.lines[1]}"
     if decoder is None and described.kind in _AS_IT_IS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickletools
 import re
 from collections.abc import Iterator
 
@@ -40,6 +39,8 @@ def _read(data: bytes, look: Look) -> Described | None:
 
 def _steps(data: bytes) -> Iterator[tuple[str, str]]:
     """Yield each step as a line, with the class or function that it names (empty for most)."""
+    import pickletools
+
     strings: list[str] = []
     for code, argument, at in pickletools.genops(data):
         shown = _shown(argument)
