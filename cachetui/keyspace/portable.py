@@ -75,7 +75,7 @@ def record_of(windows: Sequence[Value], *, now_ms: int) -> Record:
     items = [item for window in windows for item in window.items]
     whole = windows[-1].next is None and windows[0].start is None
     cut = type_ != "string" and any(item.total_bytes not in (None, len(item.data)) for item in items)
-    if type_ == "stream" or cut or not whole or any(window.note for window in windows):
+    if type_ == "stream" or cut or not whole or _is_short(windows) or any(window.note for window in windows):
         raise Unsupported(f"{printable(key, 100)}: not all of its {type_} was read")
     content: Content = [item.data for item in items]
     if type_ == "string":
@@ -90,6 +90,16 @@ def record_of(windows: Sequence[Value], *, now_ms: int) -> Record:
         if item.ttl_s is not None:
             row["expiresAtMs"] = now_ms + round(item.ttl_s * 1000)
     return record
+
+
+def _is_short(windows: Sequence[Value]) -> bool:
+    """Return True when less was read than there is. Expired fields of a hash are counted until they are removed."""
+    items = [item for window in windows for item in window.items]
+    total = windows[-1].total
+    if total is None or any(item.ttl_s is not None for item in items):
+        return False
+    string = windows[0].facts.type == "string"
+    return (sum(len(item.data) for item in items) if string else len(items)) < total
 
 
 def json_line(record: Record) -> str:

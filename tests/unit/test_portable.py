@@ -163,7 +163,8 @@ def test_what_was_not_read_whole_becomes_none() -> None:
     gone = Value(0.0, KeyFacts(b"k", exists=False), note="gone")
     module = Value(0.0, KeyFacts(b"k", type="ReJSON-RL"))
     half = Value(0.0, KeyFacts(b"k", type="string"), (ValueItem(b"", b"a"),), 2, next=b"1")
-    for value in (cut, gone, module, half):
+    less = Value(0.0, KeyFacts(b"k", type="set"), (ValueItem(b"", b"a"),), 2, ("member",))
+    for value in (cut, gone, module, half, less):
         with pytest.raises(Unsupported):
             record_of([value], now_ms=0)
     with pytest.raises(Unsupported):
