@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cachetui import text
@@ -19,7 +19,6 @@ from cachetui.actions.plan import (
     plan_ttl,
 )
 from cachetui.errors import BadUsage, Refused
-from cachetui.keyspace.scan import steps
 from cachetui.model import Identity, KeyFacts, Stats
 from cachetui.ui.panes.clients import ClientsPane
 from cachetui.ui.panes.keys import KeysPane
@@ -108,11 +107,24 @@ async def _delete(app: CachetuiApp, live: Live, identity: Identity) -> Plan | No
 
 async def _keys_under(app: CachetuiApp, live: Live, prefix: bytes) -> list[bytes]:
     """Enumerate the keys of a prefix now: the tree may be old or hold only a part."""
-    keys: dict[bytes, None] = {}
+    found = _Under(prefix)
     app.say(f"looking for keys under {text.printable(prefix, 60)}")
-    async for step in steps(live.source, match=_glob_of(prefix), on_restart=keys.clear):
-        keys.update(dict.fromkeys(key for key in step.keys if key.startswith(prefix)))
-    return list(keys)
+    await live.source.enumeration(found, match=_glob_of(prefix)).run()
+    return sorted(found.keys)
+
+
+class _Under:
+    """The keys of an enumeration that begin with a prefix."""
+
+    def __init__(self, prefix: bytes) -> None:
+        self.prefix = prefix
+        self.keys: set[bytes] = set()
+
+    def add(self, keys: Sequence[bytes]) -> None:
+        self.keys.update(key for key in keys if key.startswith(self.prefix))
+
+    def clear(self) -> None:
+        self.keys.clear()
 
 
 def _glob_of(prefix: bytes) -> bytes:

@@ -314,7 +314,20 @@ class CachetuiApp(App[None]):
 
     def on_keys_pane_facts_wanted(self, message: KeysPane.FactsWanted) -> None:
         if self.live is not None:
-            self.run_worker(self.live.browser.read_facts(message.keys), group="facts", exit_on_error=False)
+            read = self.live.browser.read_facts(message.keys, message.prefixes)
+            self.run_worker(read, group="facts", exclusive=True, exit_on_error=False)
+
+    def on_keys_pane_listing_wanted(self, message: KeysPane.ListingWanted) -> None:
+        if self.live is not None:
+            self.live.browser.want(message.pane_id, message.wanted)
+
+    def on_keys_pane_window_wanted(self, message: KeysPane.WindowWanted) -> None:
+        if self.live is not None:
+            self.run_worker(self._turn(message.by), group="value", exit_on_error=False)
+
+    async def _turn(self, by: int) -> None:
+        if self.live is not None and not await self.live.browser.turn(by):
+            self.say("this is the last window" if by > 0 else "this is the first window")
 
     def on_keys_pane_value_wanted(self, message: KeysPane.ValueWanted) -> None:
         if self.live is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Collection
@@ -14,7 +15,9 @@ from cachetui.actions.journal import Journal
 from cachetui.analysis.rules import findings
 from cachetui.analysis.verdict import Verdict, verdict
 from cachetui.config import Settings, state_dir
+from cachetui.errors import CacheError
 from cachetui.feeds.hub import FeedEvent, Feeds
+from cachetui.keyspace.decode import DecoderChoices
 from cachetui.model import Evidence, Finding, JournalEntry, Stats
 from cachetui.source.base import Capability, Kind, Source
 from cachetui.source.replay import ReplaySource
@@ -41,6 +44,8 @@ class Live:
         self.on_change = on_change
         self.feeds = Feeds(source, interval_s=settings.interval_s, on_event=self._on_event)
         self.browser = Browser(source, settings.separator, on_change)
+        with contextlib.suppress(OSError, CacheError):  # choices that cannot be read are made again
+            self.browser.state.decoders = DecoderChoices.load(state_dir() / "decoders.json")
         self.journal = Journal(state_dir() / "journal.jsonl")
         self.interval_s = settings.interval_s
         self._keys_wanted = False
@@ -58,6 +63,8 @@ class Live:
         await self.browser.run()
 
     async def close(self) -> None:
+        self.browser.stop()
+        self.browser.stop_measuring()
         await self.feeds.close()
         await self.source.close()
 

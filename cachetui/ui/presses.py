@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cachetui.config import state_dir
+from cachetui.errors import CacheError
+from cachetui.keyspace.decode import DECODER_NAMES, guesses
+from cachetui.keyspace.export import export
 from cachetui.text import from_printable, printable
+from cachetui.ui.browse import Scope
 from cachetui.ui.commands import BY_ID, COMMANDS
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.panes.pane import TablePane
-from cachetui.ui.screens.dialog import Help, Prompt
+from cachetui.ui.screens.dialog import Choice, Help, Prompt
 from cachetui.ui.screens.palette import Palette
 
 if TYPE_CHECKING:
@@ -38,17 +44,171 @@ async def _open_key(app: CachetuiApp, live: Live) -> None:
     hint = "the exact name; write odd bytes as they are shown: \\x1b, \\n"
     name = await app.push_screen_wait(Prompt("open key", hint=hint))
     if name is not None:
-        await app.go("keys")
-        await live.browser.open(from_printable(name))
+        await _show_value(app, live, from_printable(name))
+
+
+async def _show_value(app: CachetuiApp, live: Live, key: bytes) -> None:
+    await app.go("keys")
+    await live.browser.open(key)
+
+
+async def _recent(app: CachetuiApp, live: Live) -> None:
+    """Open one of the keys that were open before."""
+    recent = live.browser.state.recent
+    if not recent:
+        app.say("no key was opened yet")
+        return
+    chosen = await app.push_screen_wait(
+        Choice("recent keys", [(printable(key, 200), "") for key in recent], hint="Enter opens it, Esc leaves")
+    )
+    if chosen is not None:
+        await _show_value(app, live, recent[[printable(key, 200) for key in recent].index(chosen)])
+
+
+async def _decode(app: CachetuiApp, live: Live) -> None:
+    """Choose what values beneath this prefix are shown as; it is remembered."""
+    browse = live.browser.state
+    if browse.opened is None or browse.value is None:
+        app.say("open a key first")
+        return
+    pane = app.pane
+    item = pane.value.item(browse.value) if isinstance(pane, KeysPane) else None
+    data = item.data if item is not None else browse.value.items[0].data if browse.value.items else b""
+    fitting = guesses(data)
+    names = [*fitting, *(name for name in DECODER_NAMES if name not in fitting)]
+    options = [("best", "whatever fits best"), *((name, "fits" if name in fitting else "") for name in names)]
+    prefix = _prefix_of(browse.opened, live.browser.separators)
+    title = f"show values of {printable(prefix or browse.opened, 60)} as"
+    current = browse.decoders.of(browse.opened) or "best"
+    chosen = await app.push_screen_wait(Choice(title, options, current=current, hint="Enter chooses, Esc leaves"))
+    if chosen is None:
+        return
+    browse.decoders.choose(prefix or browse.opened, None if chosen == "best" else chosen)
+    app.soon()
+    try:
+        browse.decoders.save(state_dir() / "decoders.json")
+    except OSError as error:
+        app.say(f"the choice holds until you leave: it cannot be saved: {error.strerror}", severity="warning")
+
+
+def _prefix_of(key: bytes, separators: str) -> bytes:
+    """Return the name up to its last separator.
+
+    >>> _prefix_of(b"user:1:name", ":"), _prefix_of(b"plain", ":")
+    (b'user:1:', b'')
+    """
+    cut = max((key.rfind(one.encode()) for one in separators), default=-1) if separators != "any" else key.rfind(b":")
+    return key[: cut + 1]
+
+
+async def _scan(app: CachetuiApp, live: Live) -> None:
+    """Pause, stop or repeat the scan, or let the server choose the keys."""
+    browser = live.browser
+    options = [("begin again", "forget what was listed and enumerate anew")]
+    if browser.state.scanning:
+        options = [
+            ("pause or go on", "send nothing more for now; the place is kept"),
+            ("stop", "keep the part that was found"),
+            *options,
+        ]
+    options += [
+        ("only a pattern", "MATCH: the server leaves out all other names"),
+        ("only a type", "TYPE: the server leaves out all other types"),
+        ("all keys", "no MATCH, no TYPE"),
+    ]
+    chosen = await app.push_screen_wait(Choice("scan", options, hint="Enter chooses, Esc leaves"))
+    scope = browser.state.scope
+    if chosen == "pause or go on":
+        app.say("the scan is paused" if browser.hold() else "the scan goes on")
+    elif chosen == "stop":
+        browser.stop()
+    elif chosen == "begin again":
+        browser.restart()
+    elif chosen == "all keys":
+        browser.restart(scope=Scope())
+    elif chosen == "only a pattern":
+        words = await app.push_screen_wait(Prompt("only names that match", hint="a glob: user:*, *:[0-9]; empty: all"))
+        if words is not None:
+            browser.restart(scope=Scope(from_printable(words) or None, scope.type_))
+    elif chosen == "only a type":
+        words = await app.push_screen_wait(
+            Prompt("only keys of the type", hint="string, hash, list, set, zset, stream, ...")
+        )
+        if words is not None:
+            browser.restart(scope=Scope(scope.match, words.strip() or None))
+
+
+async def _separators(app: CachetuiApp, live: Live) -> None:
+    hint = 'each character separates, as in ":/"; any: every punctuation mark'
+    words = await app.push_screen_wait(Prompt("separators", initial=live.browser.separators, hint=hint))
+    if words:
+        live.browser.restart(separators=words.strip() or words)
+
+
+async def _export(app: CachetuiApp, live: Live) -> None:
+    """Write the marked or selected keys to a file."""
+    pane = app.pane
+    if not isinstance(pane, KeysPane):
+        return
+    selected, keys = pane.selected(), pane.marked()
+    if not keys and selected is not None:
+        keys = [selected[1]] if selected[0] == "key" else list(live.browser.state.index.under(selected[1]))
+    if not keys:
+        app.say("no key is selected")
+        return
+    hint = "NAME.jsonl: JSON lines; NAME.redis: redis-cli commands"
+    words = await app.push_screen_wait(Prompt(f"export {len(keys):,} key{'s' * (len(keys) > 1)} to", hint=hint))
+    if not words:
+        return
+    path = Path(words).expanduser()  # noqa: ASYNC240 - reads no more than the environment
+
+    def tell(done: int) -> None:
+        if done % 1000 == 0:
+            app.say(f"{done:,} of {len(keys):,} keys written")
+
+    try:
+        app.say((await export(live.source, keys, path, progress=tell)).line(path))
+    except CacheError as error:
+        app.say(error.line(), severity="error")
+
+
+async def _measure(app: CachetuiApp, live: Live) -> None:
+    if live.browser.state.scanned_at is None:
+        app.say("wait for the scan to end: K shows what can be done with it")
+    elif not live.browser.measure():
+        app.say("measuring was stopped: what was read stays")
+    app.soon()
+
+
+async def _value_order(app: CachetuiApp, live: Live) -> None:
+    """Read the opened value in its next other order."""
+    value = live.browser.state.value
+    if value is None:
+        app.say("open a key first")
+        return
+    orders = ("", *_VALUE_ORDERS.get(value.facts.type or "", ()))
+    if len(orders) == 1:
+        app.say(f"a {value.facts.type or 'value'} has one order only")
+        return
+    at = orders.index(live.browser.state.order) if live.browser.state.order in orders else 0
+    chosen = orders[(at + 1) % len(orders)]
+    await live.browser.reorder(chosen)
+    app.say(f"order: {chosen or 'the usual one'}")
+
+
+_VALUE_ORDERS = {"zset": ("descending", "geo"), "list": ("descending",), "stream": ("oldest",), "string": ("bits",)}
 
 
 async def _filter(app: CachetuiApp, live: Live) -> None:
     pane = app.pane
-    if not isinstance(pane, TablePane):
+    if isinstance(pane, KeysPane):
+        before, hint = pane.needle, "text, glob*, /regex/, ~fuzzy; Enter keeps it, Esc takes it back"
+    elif isinstance(pane, TablePane):
+        before, hint = pane.table.needle, "Enter keeps it, Esc takes it back"
+    else:
         app.say("this pane has no list to filter")
         return
-    before = pane.table.needle
-    prompt = Prompt("filter", initial=before, hint="Enter keeps it, Esc takes it back", live=pane.find)
+    prompt = Prompt("filter", initial=before, hint=hint, live=pane.find)
     if await app.push_screen_wait(prompt) is None:
         pane.find(before)
 
@@ -123,6 +283,8 @@ ANSWERS: dict[str, Answer] = {
     "refresh": _refresh,
     "arm": _arm,
     "zoom": _zoom,
+    "measure": _measure,
+    "value-order": _value_order,
     "next-pane": _step(1),
     "previous-pane": _step(-1),
     "faster": _interval(-1),
@@ -134,7 +296,17 @@ ANSWERS: dict[str, Answer] = {
 }
 """Done at once, in the order of the presses."""
 
-DIALOGS: dict[str, Answer] = {"open-key": _open_key, "filter": _filter, "palette": _palette, "help": _help}
+DIALOGS: dict[str, Answer] = {
+    "open-key": _open_key,
+    "recent": _recent,
+    "filter": _filter,
+    "decode": _decode,
+    "export": _export,
+    "scan": _scan,
+    "separators": _separators,
+    "palette": _palette,
+    "help": _help,
+}
 """Ask something first: they wait in a worker, and presses go on."""
 
 
@@ -144,5 +316,5 @@ async def show_in_keys(app: CachetuiApp, live: Live, row_id: tuple[str, bytes]) 
     pane = app.pane
     if isinstance(pane, KeysPane):
         pane.show(live.scene())
-        pane.table.select(row_id)
-        pane.command("right")
+        if pane.table.select(row_id):
+            pane.command("right")

@@ -145,37 +145,47 @@ class Table:
             self.offset = self._cursor
         elif self._cursor >= self.offset + visible:
             self.offset = self._cursor - visible + 1
-        widths = self._widths(width)
-        lines = [self._head(widths)]
+        widths = column_widths(self.columns, width)
+        lines = [head_line(self.columns, widths, self.sort_column, self.descending)]
         if not self.rows:
             lines.append(line((fit("  " + (empty or "nothing here"), width), "muted")))
         for place in range(self.offset, min(self.offset + visible, len(self.rows))):
-            lines.append(self._drawn(self.rows[place], widths, place == self._cursor))
+            row = self.rows[place]
+            chosen, marked = place == self._cursor, row.row_id in self.marked
+            lines.append(row_line(self.columns, widths, row.cells, selected=chosen, marked=marked))
         return lines[: max(1, height)]
 
-    def _widths(self, width: int) -> list[int]:
-        shown = [0 if column.wide_only > width else (column.width or -1) for column in self.columns]
-        taken = 2 + sum(w + 1 for w in shown if w > 0)
-        growing = shown.count(-1)
-        if growing:
-            left = max(growing * 4, width - taken - growing)
-            shown = [left // growing if w == -1 else w for w in shown]
-        return shown
 
-    def _head(self, widths: list[int]) -> Line:
-        parts = []
-        for at, (column, width) in enumerate(zip(self.columns, widths, strict=True)):
-            if width:
-                arrow = ("v" if self.descending else "^") if at == self.sort_column else ""
-                parts.append(fit(column.head + arrow, width, column.align))
-        return line(("  " + " ".join(parts), "muted"))
+def column_widths(columns: Sequence[Column], width: int) -> list[int]:
+    """Return the width of each column in a table so wide; 0 for one that is hidden."""
+    shown = [0 if column.wide_only > width else (column.width or -1) for column in columns]
+    taken = 2 + sum(w + 1 for w in shown if w > 0)
+    growing = shown.count(-1)
+    if growing:
+        left = max(growing * 4, width - taken - growing)
+        shown = [left // growing if w == -1 else w for w in shown]
+    return shown
 
-    def _drawn(self, row: Row, widths: list[int], selected: bool) -> Line:
-        sign = (">" if selected else " ") + ("*" if row.row_id in self.marked else " ")
-        spans: list[Span] = [(sign, "mark" if row.row_id in self.marked else "")]
-        first = True
-        for column, width, (text, style) in zip(self.columns, widths, row.cells, strict=False):
-            if width:
-                spans.append((("" if first else " ") + fit(text, width, column.align), style))
-                first = False
-        return Line(tuple(spans), "cursor" if selected else "")
+
+def head_line(columns: Sequence[Column], widths: Sequence[int], sorted_by: int | None, descending: bool) -> Line:
+    """Return the heads; the column that sorts has an arrow."""
+    parts = []
+    for at, (column, width) in enumerate(zip(columns, widths, strict=True)):
+        if width:
+            arrow = ("v" if descending else "^") if at == sorted_by else ""
+            parts.append(fit(column.head + arrow, width, column.align))
+    return line(("  " + " ".join(parts), "muted"))
+
+
+def row_line(
+    columns: Sequence[Column], widths: Sequence[int], cells: Sequence[Span], *, selected: bool, marked: bool
+) -> Line:
+    """Return one row with its signs for the cursor and the mark."""
+    sign = (">" if selected else " ") + ("*" if marked else " ")
+    spans: list[Span] = [(sign, "mark" if marked else "")]
+    first = True
+    for column, width, (text, style) in zip(columns, widths, cells, strict=False):
+        if width:
+            spans.append((("" if first else " ") + fit(text, width, column.align), style))
+            first = False
+    return Line(tuple(spans), "cursor" if selected else "")

@@ -64,7 +64,8 @@ async def test_a_hash_beside_the_tree() -> None:
         assert pane.table.select(("key", key))
         await stage.press("enter")
         await stage.until(lambda: browse.value is not None)
-        shown = [row.row_id[1] for row in pane.table.rows[pane.table.offset :][: pane.size.height - 2]]
+        assert pane.table.listing is not None
+        shown = [pane.table.listing.entry(at).name for at in pane.table.visible(pane.size.height - 2)]
         await stage.until(lambda: all(name in browse.facts for name in shown if not name.endswith(b":")))
         await stage.pilot.pause()
         compare("keys-120x40", drawn(stage.app))

@@ -123,16 +123,16 @@ async def test_filter_sort_mark_and_copy(redis7: Server, dashboard: Open) -> Non
         await screen.shows("user:", "#keys-pane")
         pane = screen.app.query_one("#keys-pane", KeysPane)
         await screen.press("slash", *"user:4")
-        await screen.until(lambda: len(pane.table.rows) == 11)
+        await screen.until(lambda: len(pane.table) == 11)
         await screen.press("enter")
-        assert pane.table.needle == "user:4"
+        assert pane.needle == "user:4"
         await screen.press("space", "space")
         assert pane.marked() == [b"user:4", b"user:40"]
         await screen.press("y")
         assert screen.app.clipboard == "user:41"
         await screen.press("s")
         await screen.press("escape")
-        assert pane.table.needle == ""
+        assert pane.needle == ""
 
 
 async def test_a_key_is_opened_by_its_exact_name(redis7: Server, dashboard: Open) -> None:

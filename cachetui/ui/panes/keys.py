@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, cast
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import ClassVar
 
+from textual import events
 from textual.message import Message
 
 from cachetui import text
-from cachetui.keyspace.decode import preview
-from cachetui.model import KeyFacts
+from cachetui.keyspace.filter import parse_filter
+from cachetui.keyspace.listing import Entry, Sorting, Wanted
+from cachetui.model import KeyFacts, ScanProgress
 from cachetui.source.base import Kind
+from cachetui.ui.browse import Browse
 from cachetui.ui.line import Line, Span, line
-from cachetui.ui.panes.pane import TablePane
+from cachetui.ui.panes.key_value import ValueView, ttl_words
+from cachetui.ui.panes.pane import Pane
+from cachetui.ui.roll import MARKS_MOST, Roll
 from cachetui.ui.scene import Scene
-from cachetui.ui.table import Column, Row, Table
+from cachetui.ui.table import Column
 
 _FULL = (
     Column("key", 0),
@@ -22,14 +28,12 @@ _FULL = (
     Column("type", 10),
     Column("TTL", 7, "right"),
     Column("size", 8, "right"),
+    Column("encoding", 10, wide_only=84),
+    Column("idle", 6, "right", wide_only=84),
 )
 _SHORT = (Column("prefix", 0), Column("keys", 7, "right"), Column("share", 6, "right"))
-
-CHILDREN_SHOWN = 1_000
-"""Rows drawn of one prefix; the filter finds the others."""
-
-LIST_SHOWN = 5_000
-"""Rows drawn of the flat list."""
+_HEADS = {"name": 0, "count": 1, "ttl": 3, "size": 4, "idle": 6, "frequency": 6}
+"""The column whose head shows the arrow."""
 
 PART = 0.9
 """Fewer of the keys than this are a part of them; while counting a few come and go."""
@@ -40,19 +44,29 @@ LIVE_S = 60.0
 SPLIT_COLUMNS = 100
 """From this width on the value stands beside the list."""
 
+LABEL = 300
+BAR_COLUMNS = 20
 
-class KeysPane(TablePane):
+
+class KeysPane(Pane):
     """The key browser. It asks by messages: the app reads, the pane draws."""
 
     heading = "Keys"
     kinds: ClassVar[tuple[Kind, ...]] = ("stats",)
 
     class FactsWanted(Message):
-        """These keys became visible and their facts are wanted."""
+        """These keys and prefixes became visible and their facts are wanted."""
 
-        def __init__(self, keys: list[bytes]) -> None:
+        def __init__(self, keys: list[bytes], prefixes: list[bytes]) -> None:
             super().__init__()
-            self.keys = keys
+            self.keys, self.prefixes = keys, prefixes
+
+    class ListingWanted(Message):
+        """Other rows are wanted."""
+
+        def __init__(self, pane_id: str, wanted: Wanted) -> None:
+            super().__init__()
+            self.pane_id, self.wanted = pane_id, wanted
 
     class ValueWanted(Message):
         """This key was opened."""
@@ -64,15 +78,24 @@ class KeysPane(TablePane):
     class ValueClosed(Message):
         """The value was closed."""
 
+    class WindowWanted(Message):
+        """The next window on the value (1) or the one before (-1)."""
+
+        def __init__(self, by: int) -> None:
+            super().__init__()
+            self.by = by
+
     def __init__(self, *, id: str, compact: bool = False) -> None:
         super().__init__(id=id)
+        self.pane_id = id
         self.compact = compact
-        self.table = Table(_SHORT if compact else _FULL, follows=compact)
-        self.expanded: set[bytes] = set()
-        self.flat = False
-        self._built: tuple[object, ...] = ()
-        self._rows: list[Row] = []
-        self._asked: tuple[bytes, ...] = ()
+        self.table = Roll(_SHORT if compact else _FULL, follows=compact)
+        self.value = ValueView()
+        self.wanted = Wanted()
+        self.needle = ""
+        self.problem = ""
+        """What is wrong with the filter."""
+        self._asked: tuple[object, ...] = ()
 
     def title(self, scene: Scene) -> str:
         browse = scene.browse
@@ -80,239 +103,461 @@ class KeysPane(TablePane):
         if browse.scanning and browse.scanned_at is None:
             words += f" · scanning {text.count(browse.scanned)} of {text.count(browse.total)}"
         elif browse.scanned_at is not None:
-            words += f" · {text.count(browse.tree.total)}"
-            if not browse.tree.complete or browse.tree.total < PART * (browse.total or 0):
+            words += f" · {text.count(browse.index.total)}"
+            if browse.stopped or not browse.index.complete or browse.index.total < PART * (browse.total or 0):
                 words += f" of {text.count(browse.total)}: a part"
             if scene.now - browse.scanned_at > LIVE_S:
                 words += f" · as of {text.clock(browse.scanned_at, scene.now)}"
         if self.table.marked:
-            words += f" · {len(self.table.marked)} marked"
+            words += f" · {len(self.table.marked):,} marked"
         return words
 
-    def notes(self, scene: Scene) -> list[Line]:
-        trouble = scene.browse.trouble
-        words = scene.why_not("scan") or (trouble.line() if trouble is not None else "")
-        return [line((text.fit(words, self.content_size.width), "bad"))] if words else []
+    # Lines above the list
 
-    def empty_words(self, scene: Scene) -> str:
+    def notes(self, scene: Scene, width: int) -> list[Line]:
+        browse = scene.browse
+        trouble = browse.trouble
+        found = []
+        words = scene.why_not("scan") or (trouble.line() if trouble is not None else "")
+        if words:
+            found.append((words, "bad"))
+        if browse.scanning and browse.scanned_at is None and browse.progress is not None and not self.compact:
+            found.append((scan_words(browse.progress, ascii_only=scene.settings.ascii), "accent"))
+        elif not self.compact:
+            found += [(words, "warn") for words in _held_words(browse)]
+        if browse.measuring is not None and not self.compact:
+            found.append((measure_words(*browse.measuring, ascii_only=scene.settings.ascii), "accent"))
+        if browse.scope.match is not None or browse.scope.type_ is not None:
+            found.append((_scope_words(browse), "warn"))
+        if self.needle:
+            found.append((self._filter_words(), "bad" if self.problem else "accent"))
+        return [line((text.fit(words, width), style)) for words, style in found]
+
+    def _filter_words(self) -> str:
+        if self.problem:
+            return f"filter: {self.problem}"
+        shown = text.printable(self.needle)
+        if self.table.listing is None or self.table.listing.wanted != self.wanted:
+            return f"filter: {shown}  (looking)"
+        found = len(self.table)
+        return f"filter: {shown}  ({found:,} row{'s' if found != 1 else ''}; Esc ends it)"
+
+    def _empty_words(self, scene: Scene) -> str:
         if scene.browse.scanned_at is None:
             return "" if scene.browse.trouble else "scanning"
-        return "no keys" if not self.table.needle else "no key matches"
+        return "no keys" if not self.needle else "no key matches"
 
     # Rows
 
-    def rows(self, scene: Scene) -> Sequence[Row]:
-        browse = scene.browse
-        built = (
-            browse.version,
-            browse.facts_version,
-            frozenset(self.expanded),
-            self.flat,
-            id(browse.tree),
-            self.table.needle,
-        )
-        if built != self._built:
-            self._built = built
-            self._rows = self._flat_rows(scene) if self.flat or self.table.needle else self._tree_rows(scene, b"", 0)
-        return self._rows
-
-    def _tree_rows(self, scene: Scene, prefix: bytes, depth: int) -> list[Row]:
-        rows: list[Row] = []
-        branches = scene.browse.tree.children(prefix)
-        for branch in branches[:CHILDREN_SHOWN]:
-            label = text.printable(branch.label, 300)
-            if branch.is_key:
-                rows.append(self._key_row(scene, branch.name, "  " * depth + "  " + _named(label)))
-                continue
-            is_open = branch.name in self.expanded
-            sign = ("v " if scene.settings.ascii else "▾ ") if is_open else ("> " if scene.settings.ascii else "▸ ")
-            rows.append(self._prefix_row(scene, branch.name, "  " * depth + sign + _named(label), branch.count))
-            if is_open and not self.compact:
-                rows += self._tree_rows(scene, branch.name, depth + 1)
-        if len(branches) > CHILDREN_SHOWN:
-            words = f"{'  ' * depth}  … {len(branches) - CHILDREN_SHOWN:,} more: filter with /"
-            rows.append(Row(("more", prefix), ((words, "muted"),)))
-        return rows
-
-    def _flat_rows(self, scene: Scene) -> list[Row]:
-        tree = scene.browse.tree
-        keys = tree.matches(self.table.needle) if self.table.needle else tree.keys(b"")
-        rows = [self._key_row(scene, key, _named(text.printable(key, 300))) for key in sorted(keys)[:LIST_SHOWN]]
-        if len(keys) > LIST_SHOWN:
-            rows.append(Row(("more", b""), ((f"… {len(keys) - LIST_SHOWN:,} more: filter with /", "muted"),)))
-        return rows
-
-    def _prefix_row(self, scene: Scene, prefix: bytes, label: str, count: int) -> Row:
-        total = max(1, scene.browse.tree.total)
-        figure = (text.count(count), "")
-        cells: tuple[Span, ...] = ((label, "accent"), figure, ("", ""), ("", ""), ("", ""))
+    def cells(self, scene: Scene, entry: Entry) -> tuple[Span, ...]:
+        """Return the cells of one row."""
+        label = text.printable(entry.label, LABEL) or '""'
+        indent = "  " * entry.depth
+        if entry.kind == "prefix":
+            signs = ("v ", "> ") if scene.settings.ascii else ("▾ ", "▸ ")
+            return self._prefix_cells(scene, entry, indent + signs[0 if entry.is_open else 1] + label)
+        if not self.wanted.flat and self.wanted.filter is None:
+            label = f"{indent}  {label}"
         if self.compact:
-            cells = ((label, "accent"), figure, (text.percent(100 * count / total, 0), "muted"))
-        return Row(("prefix", prefix), cells, (text.printable(prefix), count), text.printable(prefix))
-
-    def _key_row(self, scene: Scene, key: bytes, label: str) -> Row:
-        _, facts = scene.browse.facts.get(key, (0.0, KeyFacts(key)))
-        name = text.printable(key)
-        if self.compact:
-            return Row(("key", key), ((label, ""), ("1", "muted"), ("", "")), (name, 1), name)
-        cells = (
+            return ((label, ""), ("1", "muted"), ("", ""))
+        facts = self._facts(scene.browse, entry.name)
+        use = text.count(facts.frequency) if facts.frequency is not None else _idle_words(facts)
+        return (
             (label, ""),
             ("", ""),
             (facts.type or facts.note, "muted"),
-            (_ttl_words(facts), ""),
+            (ttl_words(facts), ""),
             (text.size(facts.size_bytes), ""),
+            (facts.encoding or "", "muted"),
+            (use, "muted"),
         )
-        ttl = float("inf") if facts.has_ttl is False else facts.ttl_s
-        return Row(("key", key), cells, (name, 1, facts.type, ttl, facts.size_bytes), name)
+
+    def _facts(self, browse: Browse, key: bytes) -> KeyFacts:
+        known = browse.facts.get(key)
+        if known is not None:
+            return known[1]
+        if browse.measures is not None and key in browse.index:
+            return browse.measures.fact(browse.index.rank(key), key)
+        return KeyFacts(key)
+
+    def _prefix_cells(self, scene: Scene, entry: Entry, label: str) -> tuple[Span, ...]:
+        browse = scene.browse
+        total = max(1, browse.index.total)
+        if self.compact:
+            share = text.percent(100 * entry.count / total, 0)
+            return ((label, "accent"), (text.count(entry.count), ""), (share, "muted"))
+        size_words, ttl_share = "", ""
+        estimate = browse.estimates.get(entry.name)
+        measures = browse.measures
+        if measures is not None and measures.known == len(browse.index):
+            summary = measures.summary(*browse.index.span(entry.name))
+            size_words = text.size(summary.size_bytes)
+            if summary.keys:
+                ttl_share = text.percent(100 - 100 * summary.without_ttl / summary.keys, 0)
+        elif estimate is not None:
+            if estimate.key_bytes is not None:
+                size_words = "~" + text.size(round(estimate.key_bytes * entry.count))
+            if estimate.ttl_share is not None:
+                ttl_share = "~" + text.percent(100 * estimate.ttl_share, 0)
+        return (
+            (label, "accent"),
+            (text.count(entry.count), ""),
+            ("with TTL" if ttl_share else "", "muted"),
+            (ttl_share, "muted"),
+            (size_words, "muted" if size_words.startswith("~") else ""),
+            ("", ""),
+            ("", ""),
+        )
 
     # What is selected
 
     def selected(self) -> tuple[str, bytes] | None:
         """Return ("key", name) or ("prefix", name) under the cursor."""
-        row = self.table.current
-        if row is None or _identity(row.row_id)[0] not in ("key", "prefix"):
-            return None
-        return _identity(row.row_id)
+        entry = self.table.current
+        return (entry.kind, entry.name) if entry is not None else None
 
     def marked(self) -> list[bytes]:
         """Return the marked keys; a marked prefix counts with its keys."""
-        keys: list[bytes] = []
-        for kind, name in map(_identity, self.table.marked):
+        keys: set[bytes] = set()
+        for kind, name in self.table.marked:
             if kind == "key":
-                keys.append(name)
-            elif kind == "prefix" and self.scene is not None:
-                keys += self.scene.browse.tree.keys(name)
-        return sorted(set(keys))
+                keys.add(name)
+            elif self.scene is not None:
+                keys.update(self.scene.browse.index.under(name))
+        return sorted(keys)
 
     # Drawing
 
+    def show(self, scene: Scene) -> None:
+        self.table.show(scene.browse.listings.get(self.pane_id))
+        super().show(scene)
+
     def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
         if self.compact:
-            return super().draw(scene, width, height)
+            return self._list_lines(scene, width, height)
         opened = scene.browse.opened is not None
         if width < SPLIT_COLUMNS:
-            lines = self._value_lines(scene, width, height) if opened else super().draw(scene, width, height)
+            self.value.focused = opened
+            lines = self.value.draw(scene, width, height) if opened else self._list_lines(scene, width, height)
         else:
+            self.value.focused &= opened
             left = width * 55 // 100 if width < 160 else width - 80
-            right = self._value_lines(scene, width - left - 3, height)
-            listed = super().draw(scene, left, height)
+            right = self.value.draw(scene, width - left - 3, height)
+            listed = self._list_lines(scene, left, height)
             lines = [_beside(listed, right, at, left) for at in range(height)]
         self._want_facts(height)
         return lines
 
+    def _list_lines(self, scene: Scene, width: int, height: int) -> list[Line]:
+        top = self.notes(scene, width)
+        sorting = self.wanted.sorting
+        if self.wanted.filter is not None or (self.wanted.flat and sorting == "count"):
+            sorting = "name"
+        return top + self.table.draw(
+            width,
+            height - len(top),
+            lambda entry: self.cells(scene, entry),
+            empty=self._empty_words(scene),
+            sorted_by=_HEADS[sorting],
+            descending=self.wanted.descending and sorting != "name",
+        )
+
     def _want_facts(self, height: int) -> None:
-        visible = self.table.rows[self.table.offset : self.table.offset + height]
-        keys = tuple(name for kind, name in (_identity(row.row_id) for row in visible) if kind == "key")
-        if keys and keys != self._asked:
-            self._asked = keys
-            self.post_message(self.FactsWanted(list(keys)))
+        listing = self.table.listing
+        if listing is None or self.compact:
+            return
+        entries = [listing.entry(at) for at in self.table.visible(height)]
+        asked = tuple((entry.kind, entry.name) for entry in entries)
+        if entries and asked != self._asked:
+            self._asked = asked
+            keys = [entry.name for entry in entries if entry.kind == "key"]
+            self.post_message(self.FactsWanted(keys, [entry.name for entry in entries if entry.kind == "prefix"]))
 
     def forget_asked(self) -> None:
         """Ask for the visible keys' facts again at the next drawing."""
         self._asked = ()
 
-    def _value_lines(self, scene: Scene, width: int, height: int) -> list[Line]:
-        browse = scene.browse
-        if browse.opened is None:
-            return [line(("Enter opens the selected key", "muted"))]
-        head = [line((text.fit(_named(text.printable(browse.opened, 300)), width), "title"))]
-        if browse.value_trouble is not None:
-            return [*head, line((text.fit(browse.value_trouble.line(), width), "bad"))]
-        if browse.value is None:
-            return [*head, line(("reading", "muted"))]
-        value = browse.value
-        facts = value.facts
-        known = [facts.type, f"TTL {_ttl_words(facts)}", text.size(facts.size_bytes), facts.encoding]
-        if facts.length is not None:
-            known.append(f"{facts.length:,} {'bytes' if facts.type in ('string', 'item') else 'elements'}")
-        head.append(line((text.fit("  ".join(word for word in known if word), width), "muted")))
-        if value.note:
-            head.append(line((text.fit(value.note, width), "warn")))
-        body = preview(value, width=width, rows=max(1, height - len(head)))
-        return [*head, *(line(part) for part in body)]
-
     # Presses
 
+    def move(self, by: int) -> None:
+        (self.value if self.value.focused else self.table).move(by)
+        self._moved()
+
+    def move_to(self, at: int) -> None:
+        (self.value if self.value.focused else self.table).move_to(at)
+        self._moved()
+
+    def _moved(self) -> None:
+        self.redraw()
+        self.post_message(self.Pointed(self))
+
     def command(self, command_id: str) -> bool:
-        handled = True
-        if command_id == "open":
-            self._open()
-        elif command_id == "right":
-            self._expand()
-        elif command_id == "left":
-            self._collapse()
-        elif command_id == "mark":
-            if self.selected() is not None:
-                self.table.toggle_mark()
-        elif command_id == "flat":
-            self.flat = not self.flat
-        elif command_id == "back" and self.scene is not None and self.scene.browse.opened is not None:
-            self.post_message(self.ValueClosed())
-        else:
-            handled = super().command(command_id)
-        if handled and self.scene is not None:
+        answer = _ANSWERS.get(command_id)
+        if answer is None or not answer(self):
+            return False
+        if self.scene is not None:
             self.show(self.scene)
-        return handled
+        return True
+
+    def want(self, wanted: Wanted) -> None:
+        """Ask for other rows."""
+        if wanted != self.wanted:
+            self.wanted = wanted
+            self.post_message(self.ListingWanted(self.pane_id, wanted))
+
+    def on_mount(self) -> None:
+        self.post_message(self.ListingWanted(self.pane_id, self.wanted))
 
     def find(self, needle: str) -> None:
-        self.table.needle = needle
+        """Show only the keys that a filter finds (see `keyspace.filter`)."""
+        self.needle, self.problem = needle, ""
+        try:
+            found = parse_filter(needle) if needle else None
+        except ValueError as error:
+            self.problem = str(error)
+        else:
+            self.want(replace(self.wanted, filter=found))
         if self.scene is not None:
             self.show(self.scene)
 
-    def _open(self) -> None:
+    def copied(self) -> str:
+        if self.value.focused and self.scene is not None and self.scene.browse.value is not None:
+            value = self.scene.browse.value
+            item = self.value.item(value)
+            data = item.data if item is not None else b"\n".join(item.data for item in value.items)
+            return text.printable(data)
+        selected = self.selected()
+        return "" if selected is None else text.printable(selected[1])
+
+    def _back(self) -> bool:
+        if self.value.focused and self.value.leave_element():
+            return True
+        if self.scene is not None and self.scene.browse.opened is not None:
+            self.value.focused = False
+            self.post_message(self.ValueClosed())
+            return True
+        if self.needle:
+            self.find("")
+            return True
+        return False
+
+    def _open(self) -> bool:
+        if self.value.focused and self.scene is not None and self.scene.browse.value is not None:
+            self.value.open_element(self.scene.browse.value)
+            return True
         selected = self.selected()
         if selected is None:
-            return
+            return True
         kind, name = selected
         if self.compact:
             self.post_message(self.Opened(self, selected))
         elif kind == "prefix":
-            self.expanded ^= {name}
+            self.want(replace(self.wanted, expanded=self.wanted.expanded ^ {name}))
         else:
             self.post_message(self.ValueWanted(name))
+        return True
 
-    def _expand(self) -> None:
+    def _right(self) -> bool:
         selected = self.selected()
         if selected is not None and selected[0] == "prefix" and not self.compact:
-            self.expanded.add(selected[1])
+            self.want(replace(self.wanted, expanded=self.wanted.expanded | {selected[1]}))
         elif selected is not None:
-            self._open()
+            return self._open()
+        return True
 
-    def _collapse(self) -> None:
+    def _left(self) -> bool:
+        if self.value.focused:
+            return self.value.leave_element() or self._next_side()
         selected = self.selected()
         if selected is None:
-            return
+            return True
         kind, name = selected
-        if kind == "prefix" and name in self.expanded:
-            self.expanded.discard(name)
-            return
-        parents = [prefix for prefix in self.expanded if name.startswith(prefix) and prefix != name]
+        if kind == "prefix" and name in self.wanted.expanded:
+            self.want(replace(self.wanted, expanded=self.wanted.expanded - {name}))
+            return True
+        parents = [prefix for prefix in self.wanted.expanded if name.startswith(prefix) and prefix != name]
         if parents:
-            parent = max(parents, key=len)
-            self.expanded.discard(parent)
-            if self.scene is not None:
-                self.show(self.scene)
-            self.table.select(("prefix", parent))
+            self.table.select(("prefix", max(parents, key=len)))
+            self.want(replace(self.wanted, expanded=self.wanted.expanded - {max(parents, key=len)}))
+        return True
+
+    def _next_side(self) -> bool:
+        """Go from the list to the value and back, where both are shown."""
+        if self.compact or self.scene is None or self.scene.browse.opened is None:
+            return False
+        if self.content_size.width < SPLIT_COLUMNS:
+            return False
+        self.value.focused = not self.value.focused
+        return True
+
+    def _sort(self) -> bool:
+        measured = self.scene is not None and self.scene.browse.measures is not None
+        orders: tuple[Sorting, ...] = ("count", "name") if not self.wanted.flat else ("name",)
+        if self.wanted.flat and measured:
+            orders = ("name", "size", "ttl", "idle", "frequency")
+        at = orders.index(self.wanted.sorting) if self.wanted.sorting in orders else -1
+        chosen = orders[(at + 1) % len(orders)]
+        self.want(replace(self.wanted, sorting=chosen, descending=chosen in ("count", "size", "idle", "frequency")))
+        words = f"by {chosen}"
+        if self.wanted.flat and not measured:
+            words += "; measure all (M) to sort by size, TTL or idle time"
+        self.app.notify(words, timeout=3, markup=False)
+        return True
+
+    def _reverse(self) -> bool:
+        self.want(replace(self.wanted, descending=not self.wanted.descending))
+        return True
+
+    def _flat(self) -> bool:
+        flat = not self.wanted.flat
+        sorting: Sorting = "name" if flat else "count"
+        self.want(replace(self.wanted, flat=flat, sorting=sorting, descending=not flat))
+        return True
+
+    def _mark(self) -> bool:
+        self.table.toggle_mark()
+        return True
+
+    def _mark_range(self) -> bool:
+        if not self.table.mark_range():
+            self.app.notify("mark the first row of the range with Space", timeout=3, markup=False)
+        return True
+
+    def _mark_all(self) -> bool:
+        return self._many(self.table.mark_all())
+
+    def _invert(self) -> bool:
+        return self._many(self.table.invert())
+
+    def _many(self, done: bool) -> bool:
+        if not done:
+            words = f"{len(self.table):,} rows are too many to mark one by one (at most {MARKS_MOST:,}): filter first"
+            self.app.notify(words, severity="warning", timeout=4, markup=False)
+        return True
+
+    def _unmark(self) -> bool:
+        self.table.marked.clear()
+        return True
+
+    def _fold(self) -> bool:
+        self.value.folded = not self.value.folded
+        return True
+
+    def _window(self, by: int) -> bool:
+        if self.scene is None or self.scene.browse.opened is None:
+            return False
+        self.post_message(self.WindowWanted(by))
+        return True
+
+    # The mouse
+
+    def on_click(self, event: events.Click) -> None:
+        if self.scene is None:
+            return
+        top = len(self.notes(self.scene, self.content_size.width))
+        at = event.y - self.gutter.top - top - 1 + self.table.offset
+        if 0 <= at < len(self.table) and not (self.value.focused and self.content_size.width < SPLIT_COLUMNS):
+            self.value.focused = False
+            self.move_to(at)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self.move(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self.move(-3)
 
 
-def _identity(row_id: object) -> tuple[str, bytes]:
-    """Return a row's kind (key, prefix, more) and name."""
-    kind, name = cast("tuple[str, bytes]", row_id)
-    return kind, name
+_ANSWERS: dict[str, Callable[[KeysPane], bool]] = {
+    "open": KeysPane._open,
+    "back": KeysPane._back,
+    "right": KeysPane._right,
+    "left": KeysPane._left,
+    "next-pane": KeysPane._next_side,
+    "previous-pane": KeysPane._next_side,
+    "sort": KeysPane._sort,
+    "reverse": KeysPane._reverse,
+    "flat": KeysPane._flat,
+    "mark": KeysPane._mark,
+    "mark-range": KeysPane._mark_range,
+    "mark-all": KeysPane._mark_all,
+    "invert": KeysPane._invert,
+    "unmark": KeysPane._unmark,
+    "fold": KeysPane._fold,
+    "next-window": lambda pane: pane._window(1),
+    "previous-window": lambda pane: pane._window(-1),
+}
+"""By command id; each returns whether it meant something here."""
 
 
-def _named(label: str) -> str:
-    return label if label else '""'
+def bar(share: float, columns: int = BAR_COLUMNS, *, ascii_only: bool = False) -> str:
+    """Return a progress bar.
+
+    >>> bar(0.5, 4), bar(0.5, 4, ascii_only=True)
+    ('██░░', '##--')
+    """
+    full = round(columns * max(0.0, min(1.0, share)))
+    return ("#" if ascii_only else "█") * full + ("-" if ascii_only else "░") * (columns - full)
 
 
-def _ttl_words(facts: KeyFacts) -> str:
-    if facts.has_ttl is False:
-        return "none"
-    return text.duration(None if facts.ttl_s is None else max(0, round(facts.ttl_s)))
+def scan_words(progress: ScanProgress, *, ascii_only: bool = False) -> str:
+    """Return how far an enumeration is, in one line."""
+    parts = []
+    if progress.total:
+        parts.append(bar(progress.seen / progress.total, ascii_only=ascii_only))
+        parts.append(text.percent(min(100.0, 100 * progress.seen / progress.total), 0))
+    parts.append(f"{text.count(progress.seen)} of {text.count(progress.total)}")
+    if progress.state == "paused":
+        parts.append("paused: K goes on")
+    else:
+        parts.append(f"{text.count(round(progress.per_s))}/s")
+        if progress.left_s is not None and progress.left_s >= 1:
+            parts.append(f"{text.duration(round(progress.left_s))} left")
+    if progress.note:
+        parts.append(progress.note)
+    return "  ".join(parts)
+
+
+def measure_words(done: int, total: int, per_s: float, *, ascii_only: bool = False) -> str:
+    """Return how far "measure all" is, in one line."""
+    left = text.duration(round((total - done) / per_s)) if per_s else "-"
+    share = done / max(1, total)
+    return (
+        f"measuring {bar(share, ascii_only=ascii_only)}  {text.count(done)} of {text.count(total)}"
+        f"  {text.count(round(per_s))}/s  {left} left: M stops it"
+    )
+
+
+def _held_words(browse: Browse) -> Iterable[str]:
+    """Yield what is missing from the list, and why."""
+    if not browse.index.complete:
+        yield (
+            f"holds {text.count(browse.index.total)} keys in {text.size(browse.index.used_bytes)};"
+            f" {text.count(browse.index.left_out)} more did not fit: filter on the server with K"
+        )
+    if browse.stopped:
+        yield "the scan was stopped: this is a part of the keys; r scans again"
+    elif browse.progress is not None and browse.progress.note:
+        yield browse.progress.note
+
+
+def _scope_words(browse: Browse) -> str:
+    parts = []
+    if browse.scope.match is not None:
+        parts.append(f"match {text.printable(browse.scope.match)}")
+    if browse.scope.type_ is not None:
+        parts.append(f"type {text.printable(browse.scope.type_)}")
+    return f"only {', '.join(parts)}, chosen by the server: K changes it"
+
+
+def _idle_words(facts: KeyFacts) -> str:
+    return text.duration(facts.idle_s) if facts.idle_s is not None else ""
 
 
 def _beside(left: list[Line], right: list[Line], at: int, width: int) -> Line:
     one = left[at] if at < len(left) else line()
+    other = right[at] if at < len(right) else line()
     used = sum(text.cells(part) for part, _ in one.spans)
-    other = right[at].spans if at < len(right) else ()
-    return Line((*one.spans, (" " * max(0, width - used), ""), (" │ ", "muted"), *other), one.row, width)
+    gap = (" " * max(0, width - used), "")
+    if other.row:
+        return Line((*one.spans, gap, (" > ", "accent"), *other.spans), "", width)
+    return Line((*one.spans, gap, (" │ ", "muted"), *other.spans), one.row, width)

@@ -72,9 +72,16 @@ class Choice(Dialog[str | None]):
         Binding("k", "app.simulate_key('up')", show=False),
     ]
 
-    def __init__(self, title: str, options: Sequence[tuple[str, str]], *, current: str = "") -> None:
+    def __init__(
+        self,
+        title: str,
+        options: Sequence[tuple[str, str]],
+        *,
+        current: str = "",
+        hint: str = "Enter shows the plan, Esc leaves",
+    ) -> None:
         super().__init__()
-        self._title, self._options, self._current = title, options, current
+        self._title, self._options, self._current, self._hint = title, options, current, hint
 
     def compose(self) -> ComposeResult:
         width = max((len(name) for name, _ in self._options), default=0)
@@ -85,7 +92,7 @@ class Choice(Dialog[str | None]):
                 for at, (name, words) in enumerate(self._options)
             ]
             yield OptionList(*rows)
-            yield Static(Content("Enter shows the plan, Esc leaves"), classes="dialog-hint")
+            yield Static(Content(self._hint), classes="dialog-hint")
 
     def on_mount(self) -> None:
         names = [name for name, _ in self._options]
