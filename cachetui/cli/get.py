@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cachetui.cli.call import Call, opened
 from cachetui.cli.output import document, named, write_document, write_lines
@@ -67,7 +67,7 @@ async def _print(call: Call, target: Target, key: bytes) -> int:
             return await _field(call, source, key, from_printable(options.field))
         if options.raw:
             return await _raw(call, source, key)
-        value = await _window(call, source, key)
+        value = await _part(call, source, key)
         if options.json:
             write_document(_document(source.name, value, options.decoder, options.folded))
         else:
@@ -75,37 +75,51 @@ async def _print(call: Call, target: Target, key: bytes) -> int:
     return 0
 
 
-async def _values(
-    call: Call, source: Source, key: bytes, *, rows: int, max_bytes: int = VALUE_BYTES
-) -> AsyncIterator[Value]:
-    """Yield the windows of a value one after the other. Raises Gone when there is no such key."""
-    start = None if call.options.start is None else from_printable(call.options.start)
-    first = True
-    while True:
-        value = await source.value(key, rows=rows, max_bytes=max_bytes, start=start, order=call.options.order)
-        if first and (not value.facts.exists or value.note == "gone"):
-            raise Gone(f"there is no key {printable(key, 100)} at {source.name}", "cachetui keys lists those there are")
-        first = False
-        yield value
+@dataclass
+class _Reading:
+    """Reads one value window by window."""
+
+    call: Call
+    source: Source
+    key: bytes
+    max_bytes: int = VALUE_BYTES
+    begun: bool = False
+    ended: bool = False
+    start: bytes | None = None
+
+    async def window(self, rows: int) -> Value:
+        """Return the next window of at most `rows` elements. Raises Gone when there is no such key."""
+        options = self.call.options
+        if not self.begun and options.start is not None:
+            self.start = from_printable(options.start)
+        value = await self.source.value(
+            self.key, rows=rows, max_bytes=self.max_bytes, start=self.start, order=options.order
+        )
+        if not self.begun and (not value.facts.exists or value.note == "gone"):
+            where = f"there is no key {printable(self.key, 100)} at {self.source.name}"
+            raise Gone(where, "cachetui keys lists those there are")
+        self.begun = True
         # A window that gives its own start again would never end.
-        if value.next is None or value.next == start:
-            return
-        start = value.next
+        self.ended = value.next is None or value.next == self.start
+        self.start = value.next
+        return value
+
+    async def all(self, rows: int) -> AsyncIterator[Value]:
+        """Yield every window."""
+        while not self.ended:
+            yield await self.window(rows)
 
 
-async def _window(call: Call, source: Source, key: bytes) -> Value:
+async def _part(call: Call, source: Source, key: bytes) -> Value:
     """Return as many elements as were asked for as one value."""
+    reading = _Reading(call, source, key)
     left: int = call.options.rows
-    whole: Value | None = None
-    async for value in _values(call, source, key, rows=min(left, STEP_ROWS)):
-        if whole is None:
-            whole = value
-        else:
-            whole = replace(whole, items=(*whole.items, *value.items), next=value.next, note=value.note)
+    whole = await reading.window(min(left, STEP_ROWS))
+    left -= len(whole.items)
+    while not (reading.ended or _is_one(whole)) and left > 0:
+        value = await reading.window(min(left, STEP_ROWS))
+        whole = replace(whole, items=(*whole.items, *value.items), next=value.next, note=value.note)
         left -= max(1, len(value.items))
-        if left <= 0 or _is_one(value):
-            break
-    assert whole is not None
     return whole
 
 
@@ -211,7 +225,7 @@ async def _field(call: Call, source: Source, key: bytes, wanted: bytes) -> int:
     """Print the first element of this name; of a set or sorted set, this member."""
     seen = 0
     most = RAW_ELEMENT_BYTES if call.options.raw else VALUE_BYTES
-    async for value in _values(call, source, key, rows=STEP_ROWS, max_bytes=most):
+    async for value in _Reading(call, source, key, most).all(STEP_ROWS):
         if _is_one(value):
             raise BadUsage("--field is for hashes, lists, sets, sorted sets and streams", "this is one value")
         by_label = heads(value)[0] != ""
@@ -255,7 +269,7 @@ async def _raw(call: Call, source: Source, key: bytes) -> int:
     done = total = 0
     code = 0
     most = RAW_STEP_BYTES if one else RAW_ELEMENT_BYTES
-    async for value in _values(call, source, key, rows=VALUE_ROWS if one else STEP_ROWS, max_bytes=most):
+    async for value in _Reading(call, source, key, most).all(VALUE_ROWS if one else STEP_ROWS):
         if value.note and not value.items and (done or not value.sections):
             call.tell(value.note if not done else f"stopped after {done:,}: {value.note}")
             return PART_WAY

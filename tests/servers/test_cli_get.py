@@ -125,7 +125,7 @@ def test_all_of_a_long_collection(redis7: Server) -> None:
     first = run("get", redis7.url, "l", "--rows", "1500", "--json").json()
     rest = run("get", redis7.url, "l", "--rows", "5000", "--json", "--start", first["next"]).json()
     assert [item["value"] for item in first["items"] + rest["items"]] == [str(number) for number in range(3000)]
-    assert first["cut"] is True and rest["next"] is None
+    assert len(first["items"]) == 1500 and first["cut"] is True and rest["next"] is None
     assert run("get", redis7.url, "l", "--field", "2999").out == "2999\n"
 
 
