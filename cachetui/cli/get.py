@@ -151,7 +151,12 @@ def _short(value: Value) -> bool:
 
 def _show_one(call: Call, item: ValueItem, value: Value) -> None:
     described = _described(item, value, call.options.decoder, call.options.folded)
-    write_lines(described.lines)
+    lines = described.lines
+    if lines and lines[-1].startswith("… cut after "):
+        # What was left out is no data.
+        call.tell(f"{lines[-1].removeprefix('… ')}; --raw prints all of it")
+        lines = lines[:-1]
+    write_lines(lines)
     if described.kind not in _PLAIN:
         call.tell(f"{described.kind}, {size(_length(item, value))}")
     if _is_cut(item, value):

@@ -56,6 +56,13 @@ def test_a_long_string_is_cut_and_says_so(redis7: Server) -> None:
     assert done.line() == "cachetui: cut: 64.0KB of 195KB; --raw prints all of it"
 
 
+def test_a_document_of_many_lines_is_cut_and_says_so(redis7: Server) -> None:
+    redis7.command("SET", "long", json.dumps(list(range(5000))))
+    done = run("get", redis7.url, "long")
+    assert len(done.lines) == 2000 and done.lines[-1] == "  1998,"
+    assert done.line() == "cachetui: cut after 2,000 lines; --raw prints all of it"
+
+
 @pytest.mark.parametrize("key", HOSTILE)
 def test_every_name_that_keys_prints_can_be_opened(redis7: Server, key: bytes) -> None:
     redis7.command("SET", key, "found")
