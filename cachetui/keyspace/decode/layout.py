@@ -38,6 +38,7 @@ def lines_of(
     """Return all lines of `value` at `width` columns, safe on any terminal and bounded in number.
 
     `decoder` names one of DECODER_NAMES; without, each element is shown as what it looks like.
+    `ascii_only` draws a series without block characters.
     """
     return _laid(value, width, decoder, folded, ascii_only=ascii_only).lines if width > 0 else []
 
