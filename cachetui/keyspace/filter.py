@@ -187,8 +187,8 @@ def _search(wanted: KeyFilter) -> _Search:
         body = b"".join(
             (b"[^\n" + re.escape(sign) + b"]*" if at else b"") + re.escape(sign) for at, sign in enumerate(signs)
         )
-        pattern = re.compile(body, flags)
-        return _LineSearch(pattern, pattern.search)
+        alone = re.compile(b".*?".join(map(re.escape, signs)), flags | re.DOTALL)
+        return _LineSearch(re.compile(body, flags), alone.search)
     single = re.compile(words, flags)
     if _ACROSS.search(words):
         return _OneByOne(single.search)
@@ -208,11 +208,12 @@ def _glob_search(glob: bytes, flags: int, *, folded: bool) -> _Search:
             (True, False): bytes.endswith,
         }
         return _PartSearch(tests.get(ends, eq), literal, folded=folded)
+    whole = compiled(glob.lower() if folded else glob).fullmatch
+    fits: Callable[[bytes], object] = (lambda key: whole(key.lower())) if folded else whole
     if any(sign in glob for sign in (b"[", b"\\", b"\n")):
-        whole = compiled(glob.lower() if folded else glob).fullmatch
-        return _OneByOne((lambda key: whole(key.lower())) if folded else whole)
+        return _OneByOne(fits)
     body = re.escape(glob).replace(rb"\*", rb"[^\n]*").replace(rb"\?", rb"[^\n]")
-    return _LineSearch(re.compile(b"(?m)^" + body + b"$", flags), re.compile(body + rb"\Z", flags).match)
+    return _LineSearch(re.compile(b"(?m)^" + body + b"$", flags), fits)
 
 
 def _places(count: int, hits: Iterable[object]) -> array[int] | None:

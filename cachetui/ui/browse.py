@@ -315,10 +315,7 @@ class Browser:
         try:
             if wanted:
                 self._learn((await self.source.facts(wanted[:FACTS_AT_ONCE])).facts, now)
-            for prefix in prefixes:
-                known = state.estimates.get(prefix)
-                if known is None or now - known.at > ESTIMATES_OLD_S:
-                    await self._estimate(prefix, now)
+            await self._estimate(prefixes, now)
         except CacheError as error:
             state.trouble = error
         self.on_change()
@@ -335,21 +332,29 @@ class Browser:
             self._listing_due.set()
         state.facts_version += 1
 
-    async def _estimate(self, prefix: bytes, now: float) -> None:
+    async def _estimate(self, prefixes: Sequence[bytes], now: float) -> None:
+        """Look at a few keys of each prefix that is not known or old, together."""
         state = self.state
-        keys = state.index.sample(prefix, SAMPLE_KEYS, self._random)
-        if not keys:
-            return
-        facts = [one for one in (await self.source.facts(keys)).facts if one.exists]
-        sizes = [one.size_bytes for one in facts if one.size_bytes is not None]
-        known = [one.has_ttl for one in facts if one.has_ttl is not None]
         if len(state.estimates) > ESTIMATES_KEPT:
             state.estimates.clear()
-        state.estimates[prefix] = Estimate(
-            now, sum(sizes) / len(sizes) if sizes else None, sum(known) / len(known) if known else None
-        )
-        state.facts_version += 1
-        self.on_change()
+        due = [
+            prefix
+            for prefix in prefixes
+            if (known := state.estimates.get(prefix)) is None or now - known.at > ESTIMATES_OLD_S
+        ]
+        samples = [(prefix, state.index.sample(prefix, SAMPLE_KEYS, self._random)) for prefix in due]
+        while samples:
+            asked, keys = [], []
+            while samples and len(keys) + len(samples[-1][1]) <= FACTS_AT_ONCE:
+                asked.append(samples.pop())
+                keys += asked[-1][1]
+            facts = (await self.source.facts(keys)).facts if keys else ()
+            at = 0
+            for prefix, sample in asked:
+                state.estimates[prefix] = _estimated(facts[at : at + len(sample)], now)
+                at += len(sample)
+            state.facts_version += 1
+            self.on_change()
 
     # Measuring all
 
@@ -450,6 +455,13 @@ class Browser:
     def close_value(self) -> None:
         self.state.opened = self.state.value = self.state.value_trouble = None
         self.state.before.clear()
+
+
+def _estimated(facts: Sequence[KeyFacts], now: float) -> Estimate:
+    there = [one for one in facts if one.exists]
+    sizes = [one.size_bytes for one in there if one.size_bytes is not None]
+    known = [one.has_ttl for one in there if one.has_ttl is not None]
+    return Estimate(now, sum(sizes) / len(sizes) if sizes else None, sum(known) / len(known) if known else None)
 
 
 def _settle(index: KeyIndex) -> None:

@@ -27,6 +27,7 @@ class ValueView:
         """Presses move in the value, not in the list."""
         self._lines: list[str] = []
         self._made: tuple[object, ...] = ()
+        self._made_of: Value | None = None
         self._of: tuple[object, ...] = ()
         self._height = 1
 
@@ -117,9 +118,9 @@ class ValueView:
     def _body(self, scene: Scene, value: Value, width: int) -> list[Line]:
         shown = self.shown(value)
         decoder = scene.browse.decoders.of(scene.browse.opened or b"")
-        made = (id(value), self.element, width, decoder, self.folded, scene.settings.ascii)
-        if made != self._made:
-            self._made = made
+        made = (self.element, width, decoder, self.folded, scene.settings.ascii)
+        if made != self._made or value is not self._made_of:
+            self._made, self._made_of = made, value
             self._lines = lines_of(
                 shown, width=width, decoder=decoder, folded=self.folded, ascii_only=scene.settings.ascii
             )

@@ -14,7 +14,7 @@ from cachetui.keyspace.filter import parse_filter
 from cachetui.keyspace.listing import Entry, Sorting, Wanted
 from cachetui.model import KeyFacts, ScanProgress
 from cachetui.source.base import Kind
-from cachetui.ui.browse import Browse
+from cachetui.ui.browse import SAMPLE_KEYS, Browse
 from cachetui.ui.line import Line, Span, line
 from cachetui.ui.panes.key_value import ValueView, ttl_words
 from cachetui.ui.panes.pane import Pane
@@ -195,10 +195,11 @@ class KeysPane(Pane):
             if summary.keys:
                 ttl_share = text.percent(100 - 100 * summary.without_ttl / summary.keys, 0)
         elif estimate is not None:
+            about = "~" if entry.count > SAMPLE_KEYS else ""
             if estimate.key_bytes is not None:
-                size_words = "~" + text.size(round(estimate.key_bytes * entry.count))
+                size_words = about + text.size(round(estimate.key_bytes * entry.count))
             if estimate.ttl_share is not None:
-                ttl_share = "~" + text.percent(100 * estimate.ttl_share, 0)
+                ttl_share = about + text.percent(100 * estimate.ttl_share, 0)
         return (
             (label, "accent"),
             (text.count(entry.count), ""),
