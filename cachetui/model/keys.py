@@ -37,6 +37,8 @@ class ScanProgress:
     """What is missing or went on: servers that do not answer, a beginning anew."""
     restarts: int = 0
     """How often it had to begin again."""
+    share: float | None = None
+    """How much of the tables was walked, 0 to 1; None where that cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)

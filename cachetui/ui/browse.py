@@ -344,7 +344,8 @@ class Browser:
         ]
         samples = [(prefix, state.index.sample(prefix, SAMPLE_KEYS, self._random)) for prefix in due]
         while samples:
-            asked, keys = [], []
+            asked: list[tuple[bytes, list[bytes]]] = []
+            keys: list[bytes] = []
             while samples and len(keys) + len(samples[-1][1]) <= FACTS_AT_ONCE:
                 asked.append(samples.pop())
                 keys += asked[-1][1]

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from cachetui.config import Address, Target
-from cachetui.errors import CacheError, Denied, Loading, ServerError
+from cachetui.errors import CacheError, Denied, Loading, ServerError, Unsupported
 from cachetui.model import (
     ClientList,
     Identity,
@@ -21,8 +21,8 @@ from cachetui.model import (
     Topology,
     Value,
 )
+from cachetui.source import faults
 from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, Kind, Polled
-from cachetui.source.enumeration import SteppedEnumeration
 from cachetui.source.redis import info as info_text
 from cachetui.source.redis import topology
 from cachetui.source.redis.connection import CLIENT_NAME, Argument, Credentials
@@ -33,6 +33,7 @@ from cachetui.source.redis.keys import first_questions, length_question, to_fact
 from cachetui.source.redis.lists import parse_clients, parse_slowlog
 from cachetui.source.redis.policies import IMPOSSIBLE, parse_policies
 from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map, as_text
+from cachetui.source.redis.scanner import Places, Question, RedisEnumeration, cluster_places
 from cachetui.source.redis.session import Arrival, LaneName, Session
 from cachetui.source.redis.values import Window, read_value
 
@@ -283,8 +284,37 @@ class RedisSource:
     def enumeration(
         self, sink: KeySink, *, match: bytes | None = None, type_: str | None = None, replicas: bool = False
     ) -> Enumeration:
-        """Return a pass over all keys, in a thread of its own."""
-        return SteppedEnumeration(self, sink, match=match, type_=type_)
+        """Return a pass over all keys, in threads of its own; in a cluster over all shards side by side."""
+
+        async def places() -> Places:
+            return await self._places(replicas=replicas)
+
+        def count(commands: int) -> None:
+            self._session.sent["scan"] += commands
+
+        who = Credentials.of(self._target)
+        question = Question(match, type_)
+        return RedisEnumeration(places, who, question, sink, explain=self._not_scanned, count=count)
+
+    async def _places(self, *, replicas: bool) -> Places:
+        """Return the servers that hold the keys."""
+        async with self._session.deadline():
+            server = await self._server("lists")
+            if server.mode == "sentinel":
+                raise Unsupported("a Sentinel holds no keys", "connect to one of the servers it watches")
+            here = self._session.address
+            if server.mode != "cluster":
+                return Places([here], divided=True)
+            (reply,) = await self._session.ask_all("lists", [("CLUSTER", "NODES")])
+            if isinstance(reply, CacheError):
+                return Places([here], divided=False, note="CLUSTER NODES is denied: the keys of this node only")
+            nodes = topology.cluster(reply, None, server, time.time()).nodes
+            return cluster_places(nodes, here, replicas=replicas)
+
+    def _not_scanned(self, error: CacheError) -> CacheError:
+        if faults.concerns_command(error):
+            self._session.denied["SCAN"] = error
+        return self._why_no_scan(error)
 
     async def facts(self, keys: Sequence[bytes], *, size: bool = True) -> KeyFactsList:
         """Return type, TTL and (with `size`) memory, encoding and length of `keys` in two round trips."""

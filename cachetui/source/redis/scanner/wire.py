@@ -1,0 +1,137 @@
+"""A blocking connection for a thread: pipelines as one buffer, replies by hiredis."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+import hiredis
+
+from cachetui.config import Address
+from cachetui.errors import CacheError
+from cachetui.source import faults
+from cachetui.source.redis.connection import CLIENT_NAME, REPLY_BYTES, Argument, Credentials
+from cachetui.source.tls import tls_context
+
+READ_BYTES = 256 * 1024
+TICK_S = 0.1
+"""How soon a wait notices that it is not wanted any more."""
+
+
+class Stopped(Exception):
+    """The enumeration was cancelled while it waited."""
+
+
+def packed(command: Sequence[Argument]) -> bytes:
+    r"""Return one command as it is sent.
+
+    >>> packed(("SCAN", 0))
+    b'*2\r\n$4\r\nSCAN\r\n$1\r\n0\r\n'
+    """
+    words = [word if isinstance(word, bytes) else str.__str__(str(word)).encode() for word in command]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+
+
+class Wire:
+    """One connection. Its errors are those of the network, or `faults`; `stopped` ends any wait."""
+
+    def __init__(self, address: Address, who: Credentials, stopped: Callable[[], bool]) -> None:
+        self.address, self._who, self._stopped = address, who, stopped
+        self._socket: socket.socket | None = None
+        self._reader = hiredis.Reader()
+        self._held = 0
+        self._head = b""
+
+    def open(self) -> None:
+        """Connect, authenticate, select the database. Raises CacheError where the server refuses that."""
+        who, address = self._who, self.address
+        if address.path:
+            plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            plain.settimeout(who.timeout_s)
+            plain.connect(address.path)
+        else:
+            plain = socket.create_connection((address.host, address.port), who.timeout_s)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = plain
+        if who.tls is not None:
+            context = tls_context(who.tls)
+            self._socket = context.wrap_socket(plain, server_hostname=who.tls.server_name or address.host)
+        self._greet()
+
+    def _greet(self) -> None:
+        who = self._who
+        if who.password is not None:
+            names: list[Argument] = [who.user] if who.user else []
+            (reply,) = self.ask([("AUTH", *names, str.__str__(who.password))])
+            if isinstance(reply, hiredis.ReplyError):
+                error = faults.reply_error(str(reply))
+                error.detail.pop("reply", None)
+                raise error
+        # A refused name is no reason to give up.
+        self.ask([("CLIENT", "SETNAME", CLIENT_NAME)])
+        if who.db:
+            (reply,) = self.ask([("SELECT", who.db)])
+            if isinstance(reply, hiredis.ReplyError):
+                raise faults.reply_error(str(reply), f"SELECT {who.db}")
+
+    def close(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # it is gone in any case
+                self._socket.close()
+            self._socket = None
+
+    def ask(self, commands: Sequence[Sequence[Argument]]) -> list[object]:
+        """Return the replies of one short pipeline; a refusal is a hiredis.ReplyError in its place."""
+        self.send(b"".join(map(packed, commands)))
+        replies: list[object] = []
+        while len(replies) < len(commands):
+            replies += self.receive()
+        return replies
+
+    def send(self, data: bytes) -> None:
+        assert self._socket is not None
+        self._socket.settimeout(self._who.timeout_s)
+        self._socket.sendall(data)
+
+    def receive(self) -> list[object]:
+        """Wait for replies and return all that have come; at least one. Raises TimeoutError after the deadline."""
+        assert self._socket is not None
+        deadline = time.monotonic() + self._who.timeout_s
+        self._socket.settimeout(TICK_S)
+        while True:
+            found = self._parsed()
+            if found:
+                return found
+            if self._stopped():
+                raise Stopped
+            try:
+                data = self._socket.recv(READ_BYTES)
+            except TimeoutError:
+                if time.monotonic() > deadline:
+                    raise
+                continue
+            if not data:
+                raise faults.ClosedEarly if not self._head else ConnectionResetError("closed by the server")
+            self._head = self._head or data[:64]
+            self._held += len(data)
+            if self._held > REPLY_BYTES:
+                raise faults.ReplyTooLong
+            self._reader.feed(data)
+
+    def _parsed(self) -> list[object]:
+        found: list[object] = []
+        try:
+            while (reply := self._reader.gets()) is not False:
+                found.append(reply)
+        except hiredis.ProtocolError as error:
+            raise faults.Garbage(self._head) from error
+        if found:
+            self._held = 0
+        return found
+
+
+def explained(error: BaseException, address: Address, timeout_s: float) -> CacheError:
+    """Return the error a person is shown for whatever a wire raised."""
+    return error if isinstance(error, CacheError) else faults.from_exception(error, address, timeout_s)
