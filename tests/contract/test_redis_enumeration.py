@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 
 from cachetui.config import Address, Secret
 from cachetui.errors import CacheError, Denied, Unreachable
@@ -279,11 +281,8 @@ async def test_all_shards_side_by_side(shards: list[Server], monkeypatch: pytest
     names = set()
     for at in range(3_000):
         for server in shards:
-            try:
+            with contextlib.suppress(redis.exceptions.MovedError):
                 server.command("SET", f"k{at}", "x")
-            except Exception as error:
-                assert "MOVED" in str(error)
-            else:
                 names.add(b"k%d" % at)
     assert len(names) == 3_000
     async with source_of(shards[0]) as source:

@@ -17,13 +17,14 @@ from cachetui.source.redis.connection import Credentials
 from cachetui.source.redis.scanner.cursors import Part, parts
 from cachetui.source.redis.scanner.wire import Stopped, Wire, explained, packed
 
-COUNT = 250
-"""Keys of one step: four of them in flight disturb others less than one step of 1,000."""
-NEAR, FAR_MOST = 4, 128
+COUNT, FAR_COUNT = 250, 100
+"""Keys of one step: four of them in flight disturb others less than one step of 1,000; a far server gets bursts."""
+NEAR, FAR_MOST = 4, 256
 """Steps in flight on a near server; at most on a far one."""
+COUNT_LEAST = 10
 FAR_S = 0.002
 """From this round trip on a server is far."""
-KEYS_PER_S = 450_000
+KEYS_PER_S = 600_000
 """What steps in flight are chosen for on a far server."""
 PARTS_LEAST_KEYS = 20_000
 """A smaller table is walked by one cursor."""
@@ -74,7 +75,7 @@ class NodeScan:
         self.note = ""
         self._parts: list[Part] = []
         self._run_id: bytes | None = None
-        self._lanes = 1
+        self._lanes, self._count = 1, COUNT
         self._round_trip_s = 0.0
         self._usual_s = 0.0
         self._pause_s = 0.0
@@ -133,20 +134,22 @@ class NodeScan:
 
     def _plan(self) -> None:
         far = self._round_trip_s > FAR_S
-        wanted = round(KEYS_PER_S * self._round_trip_s / COUNT) if far else NEAR
+        self._count = FAR_COUNT if far else COUNT
+        wanted = round(KEYS_PER_S * self._round_trip_s / FAR_COUNT) if far else NEAR
         self._lanes = max(NEAR, min(FAR_MOST, wanted))
         if not self._divided or (self.total or 0) < PARTS_LEAST_KEYS:
-            self._lanes, self._parts = 1, parts(1)
+            # One cursor takes larger steps: there is nothing beside it.
+            self._lanes, self._parts, self._count = 1, parts(1), 4 * COUNT
             return
         number = 1
-        while number < 4 * self._lanes and number * COUNT * 8 < (self.total or 0):
+        while number < 2 * self._lanes and number * self._count * 4 < (self.total or 0):
             number *= 2
         self._parts = parts(number)
 
-    @property
-    def _count(self) -> int:
-        """One cursor takes larger steps: there is nothing beside it."""
-        return COUNT if self._lanes > 1 else 4 * COUNT
+    def _step(self, part: Part) -> int:
+        """Return how many keys to ask for: not many more than the part still holds."""
+        left = (1 - part.share) * (self.total or 0) / len(self._parts)
+        return self._count if len(self._parts) == 1 else max(COUNT_LEAST, min(self._count, round(1.05 * left)))
 
     # Walking
 
@@ -162,7 +165,7 @@ class NodeScan:
             due = []
             while waiting and len(flying) < self._lanes and self.going.is_set():
                 part = waiting.popleft()
-                due.append(self._question.command(part.cursor, self._count))
+                due.append(self._question.command(part.cursor, self._step(part)))
                 flying.append((part, time.perf_counter()))
             if due:
                 wire.send(b"".join(due))
@@ -197,7 +200,8 @@ class NodeScan:
             raise faults.reply_error(str(reply), "SCAN")
         if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], list):
             raise ServerError("SCAN: the reply makes no sense", "a proxy may not support it")
-        cursor, keys = reply
+        cursor: bytes = reply[0]
+        keys: list[bytes] = reply[1]
         try:
             part.advance(int(cursor))
         except (TypeError, ValueError) as error:
