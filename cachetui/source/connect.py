@@ -34,9 +34,9 @@ _TLS_SHARE = 0.7
 def make_source(target: Target) -> Source:
     """Return the source for `target`; nothing is sent. An `auto` target's finds out in `open`."""
     if target.kind in ("redis", "sentinel", "cluster"):
-        from cachetui.source.redis import RedisSource
+        from cachetui.source.redis.shards import RoutedSource
 
-        return RedisSource(target)
+        return RoutedSource(target)
     if target.kind == "memcached":
         from cachetui.source.memcached import MemcachedSource
 

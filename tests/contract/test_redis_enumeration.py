@@ -15,6 +15,7 @@ import redis
 from cachetui.config import Address, Secret
 from cachetui.errors import CacheError, Denied, Unreachable
 from cachetui.keyspace.index import KeyIndex
+from cachetui.source.connect import open_source
 from cachetui.source.redis import RedisSource
 from cachetui.source.redis.scanner import node as node_module
 from tests.contract.redis_targets import source_of, target_of, tls, until
@@ -293,6 +294,24 @@ async def test_all_shards_side_by_side(shards: list[Server], monkeypatch: pytest
         await enumeration.run()
         assert 0 < len(sink.names) < 3_000 and sink.names < names
         assert "2 of 3 shards" in enumeration.progress.note
+
+
+async def test_each_key_is_asked_for_where_it_is(shards: list[Server]) -> None:
+    source = await open_source(target_of(shards[0]))
+    try:
+        keys = [b"k%d" % at for at in range(300)]
+        assert await source.execute([(b"SET", key, key) for key in keys]) == [b"OK"] * 300
+        held = [server.command("DBSIZE") for server in shards]
+        assert all(held) and sum(held) == 300  # type: ignore[arg-type,type-var]
+        facts = (await source.facts(keys)).facts
+        assert [one.key for one in facts] == keys and {one.type for one in facts} == {"string"}
+        for key in keys[:20]:
+            assert (await source.value(key)).items[0].data == key
+        replies = await source.execute([(b"UNLINK", key) for key in keys])
+        assert replies == [1] * 300
+        assert [server.command("DBSIZE") for server in shards] == [0, 0, 0]
+    finally:
+        await source.close()
 
 
 async def test_a_sentinel_holds_no_keys(redis7: Server) -> None:
