@@ -96,6 +96,8 @@ class Refused(CacheError):
 class Changed(Refused):
     """Somebody else changed it in between: nothing was written. `detail`: what (the check), now (what is there)."""
 
+    code = "changed"
+
 
 class Unsupported(CacheError):
     """This server or this kind of target has no such command or feature."""

@@ -3,6 +3,7 @@
 All times are Unix seconds, all sizes bytes, all keys `bytes`; a unit that differs is in the name.
 """
 
+from cachetui.model.checks import Check
 from cachetui.model.entries import (
     ClientInfo,
     ClientList,
@@ -20,6 +21,7 @@ Snapshot = Stats | SlowLog | ClientList | Topology | ScanStep | KeyFactsList | V
 """Everything a source can answer with, and so everything a recording holds."""
 
 __all__ = [
+    "Check",
     "ClientInfo",
     "ClientList",
     "CommandStat",

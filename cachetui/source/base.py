@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from cachetui.errors import CacheError
+from cachetui.model import Check as Check  # noqa: PLC0414  # given on to drivers
 from cachetui.model import (
     ClientList,
     Identity,
@@ -73,17 +73,6 @@ class Enumeration(Protocol):
     def cancel(self) -> None:
         """Stop within a step; `run` returns, and the state is `cancelled`."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What must still be so for a write to be sent: a read command and the reply it must give."""
-
-    command: Command
-    expected: object
-    """bytes, int, or None, as RESP2 would give it."""
-    what: str
-    """What is checked, in words, printable: `the value`, `field name`, `that no key new exists`."""
 
 
 @runtime_checkable
