@@ -17,6 +17,7 @@ LENGTH_COMMANDS = {
     "zset": "ZCARD",
     "stream": "XLEN",
     "vectorset": "VCARD",
+    "array": "ARCOUNT",
 }
 """How long a value is, by its TYPE. All are O(1)."""
 

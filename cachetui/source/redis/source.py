@@ -35,7 +35,7 @@ from cachetui.source.redis.policies import IMPOSSIBLE, parse_policies
 from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map, as_text
 from cachetui.source.redis.scanner import Places, Question, RedisEnumeration, cluster_places
 from cachetui.source.redis.session import Arrival, LaneName, Session
-from cachetui.source.redis.values import Window, read_value
+from cachetui.source.redis.values import Abilities, SearchIndexes, Window, read_value
 
 SLOWLOG_ENTRIES = 128
 MANY_CLIENTS_BYTES = 150_000
@@ -61,6 +61,7 @@ class RedisSource:
         self._policy: str | None = None
         self._threshold_us: int | None = None
         self._policies: tuple[str, ...] | None = None
+        self._indexes = SearchIndexes()
 
     @property
     def sent(self) -> Counter[str]:
@@ -361,8 +362,10 @@ class RedisSource:
             async def ask(commands: Sequence[Sequence[Argument]]) -> list[object]:
                 return await self._session.ask_all("keys", commands)
 
-            window = Window(max(1, rows), max(1, max_bytes))
-            return await read_value(ask, facts, window, field_ttl=field_ttl, taken_at=time.time())
+            window = Window(max(1, rows), max(1, max_bytes), start, order)
+            searches = features is not None and features.knows("ft._list", unsure=False)
+            abilities = Abilities(field_ttl, self._indexes if searches else None, self._session.epoch)
+            return await read_value(ask, facts, window, abilities, taken_at=time.time())
 
     # Settings and acting
 

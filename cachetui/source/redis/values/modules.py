@@ -1,0 +1,103 @@
+"""Types of modules and of newer servers: vector sets, arrays, and sketches told by their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from cachetui.errors import CacheError
+from cachetui.model import KeyFacts, ValueSection
+from cachetui.source.redis.replies import as_bytes, as_float, as_int, as_list, as_map, pairs
+from cachetui.source.redis.values.window import Ask, Part, Window, cell, following, one, section_of
+
+TOP_MEMBERS = 10_000
+"""The longest top-k that is listed: its list comes in one piece."""
+
+QUANTILES = ("0", "0.25", "0.5", "0.75", "0.9", "0.95", "0.99", "0.999", "1")
+
+Reader = Callable[[Ask, KeyFacts, Window], Awaitable[Part]]
+
+
+def read_figures(command: str, title: str, count: str) -> Reader:
+    """Return a reader of a sketch that says nothing of its elements but how many they are (its field `count`)."""
+
+    async def read(ask: Ask, facts: KeyFacts, window: Window) -> Part:
+        about = await one(ask, command, facts.key)
+        return Part(total=as_int(as_map(about).get(count)), sections=(section_of(title, about),))
+
+    return read
+
+
+async def read_top(ask: Ask, facts: KeyFacts, window: Window) -> Part:
+    """Return the members of a top-k with their counts."""
+    about = await one(ask, "TOPK.INFO", facts.key)
+    size, start = as_int(as_map(about).get("k")), window.offset()
+    sections = (section_of("top-k", about),) if window.start is None else ()
+    if size is None or size > TOP_MEMBERS:
+        return Part(total=size, sections=sections, note=f"more than {TOP_MEMBERS:,} members: not listed")
+    found = list(pairs(await one(ask, "TOPK.LIST", facts.key, "WITHCOUNT")))
+    shown = found[start : start + window.rows]
+    items = tuple(window.item(b"", as_bytes(member), as_float(count)) for member, count in shown)
+    return Part(items, following(start, len(items), window.rows, len(found)), len(found), sections=sections)
+
+
+async def read_digest(ask: Ask, facts: KeyFacts, window: Window) -> Part:
+    """Return the figures of a t-digest, and some quantiles where asking for them changes nothing."""
+    about, command = await ask([("TDIGEST.INFO", facts.key), ("COMMAND", "INFO", "tdigest.quantile")])
+    if isinstance(about, CacheError):
+        raise about
+    sections = [section_of("t-digest", about)]
+    if _reads_only(command):
+        (found,) = await ask([("TDIGEST.QUANTILE", facts.key, *QUANTILES)])
+        if isinstance(found, CacheError):
+            sections.append(section_of("quantiles", found))
+        else:
+            rows = zip(QUANTILES, (cell(value) for value in as_list(found)), strict=False)
+            sections.append(ValueSection("quantiles", ("quantile", "value"), tuple(rows)))
+    return Part(total=as_int(as_map(about).get("Observations")), sections=tuple(sections))
+
+
+def _reads_only(reply: object) -> bool:
+    """Tell from COMMAND INFO of one command whether the server promises that it writes nothing."""
+    entry = as_list(next(iter(as_list(reply)), None))
+    flags = {as_bytes(flag).lower() for flag in as_list(entry[2])} if len(entry) > 2 else set()
+    return b"readonly" in flags and b"write" not in flags
+
+
+async def read_vectors(ask: Ask, facts: KeyFacts, window: Window) -> Part:
+    """Return the names in a vector set in their order, or some of them at random where the server cannot list them."""
+    size, about, names = await ask(
+        [
+            ("VCARD", facts.key),
+            ("VINFO", facts.key),
+            ("VRANGE", facts.key, b"-" if window.start is None else b"[" + window.start, b"+", window.rows + 1),
+        ]
+    )
+    total = as_int(size)
+    sections = (section_of("vector set", about),) if window.start is None else ()
+    if not isinstance(names, CacheError):
+        found = [as_bytes(name) for name in as_list(names)]
+        items = tuple(window.item(b"", name) for name in found[: window.rows])
+        return Part(items, found[window.rows] if len(found) > window.rows else None, total, sections=sections)
+    (names,) = await ask([("VRANDMEMBER", facts.key, window.rows)])
+    if isinstance(names, CacheError):
+        return Part(total=total, sections=sections, note=names.message)
+    items = tuple(window.item(b"", as_bytes(name)) for name in as_list(names))
+    chosen = total is None or total > len(items)
+    note = f"{len(items):,} members at random: this server cannot list them in order" if chosen else ""
+    return Part(items, None, total, sections=sections, note=note)
+
+
+async def read_array(ask: Ask, facts: KeyFacts, window: Window) -> Part:
+    """Return the elements of an array that are set, by index; `descending` begins at the last."""
+    about = await one(ask, "ARINFO", facts.key)
+    fields = as_map(about)
+    last = max(0, (as_int(fields.get("len")) or 1) - 1)
+    sections = (section_of("array", about),) if window.start is None else ()
+    first, end = (last, 0) if window.order == "descending" else (0, last)
+    if window.start is not None:
+        first = window.offset()
+    reply = await one(ask, "ARSCAN", facts.key, first, end, "LIMIT", window.rows + 1)
+    found = [(as_bytes(index), as_bytes(element)) for index, element in pairs(reply)]
+    items = tuple(window.item(index, element) for index, element in found[: window.rows])
+    next_ = found[window.rows][0] if len(found) > window.rows else None
+    return Part(items, next_, as_int(fields.get("count")), sections=sections)

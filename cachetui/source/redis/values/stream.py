@@ -1,0 +1,115 @@
+"""Streams: entries by id, and what is known of their groups and consumers."""
+
+from __future__ import annotations
+
+import re
+
+from cachetui import text
+from cachetui.errors import CacheError
+from cachetui.model import KeyFacts, ValueSection
+from cachetui.source.redis.connection import Argument
+from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map, as_text, pairs
+from cachetui.source.redis.values.window import Ask, Part, Window, cell, failed, no_such_window, one
+
+GROUPS = 10
+CONSUMERS = 20
+"""How many of a group are listed."""
+
+_ID = re.compile(rb"\d{1,20}-\d{1,20}")
+_NAME = 200
+
+
+async def read_stream(ask: Ask, facts: KeyFacts, window: Window) -> Part:
+    """Return entries, newest first or with `oldest` in their order; in the first window all about its groups too."""
+    start = window.start
+    if start is not None and not _ID.fullmatch(start):
+        raise no_such_window()
+    # One more than is shown tells where the next window begins.
+    if window.order == "oldest":
+        reply = await one(ask, "XRANGE", facts.key, start or b"-", b"+", "COUNT", window.rows + 1)
+    else:
+        reply = await one(ask, "XREVRANGE", facts.key, start or b"+", b"-", "COUNT", window.rows + 1)
+    entries = [parts for entry in as_list(reply) if len(parts := as_list(entry)) >= 2]
+    items = []
+    for parts in entries[: window.rows]:
+        words = [as_bytes(name) + b"=" + as_bytes(content) for name, content in pairs(parts[1])]
+        items.append(window.item(as_bytes(parts[0]), b" ".join(words)))
+    next_ = as_bytes(entries[window.rows][0]) if len(entries) > window.rows else None
+    sections = await _sections(ask, facts.key) if start is None else ()
+    return Part(tuple(items), next_, sections=sections)
+
+
+async def _sections(ask: Ask, key: bytes) -> tuple[ValueSection, ...]:
+    about, groups = await ask([("XINFO", "STREAM", key), ("XINFO", "GROUPS", key)])
+    return (_stream(about), *await _groups(ask, key, groups))
+
+
+def _stream(reply: object) -> ValueSection:
+    if isinstance(reply, CacheError):
+        return failed("stream", reply)
+    rows = []
+    for name, content in as_map(reply).items():
+        if name in ("first-entry", "last-entry"):
+            rows.append((name, cell(next(iter(as_list(content)), None))))
+        else:
+            rows.append((name, cell(content)))
+    return ValueSection("stream", ("field", "value"), tuple(rows))
+
+
+async def _groups(ask: Ask, key: bytes, reply: object) -> list[ValueSection]:
+    if isinstance(reply, CacheError):
+        return [failed("groups", reply)]
+    every = _most_pending_first(reply)
+    if not every:
+        return []
+    shown = every[:GROUPS]
+    names = [as_bytes(group.get("name")) for group in shown]
+    questions: list[tuple[Argument, ...]] = []
+    for name in names:
+        questions += [("XPENDING", key, name), ("XINFO", "CONSUMERS", key, name)]
+    replies = await ask(questions)
+    rows = tuple(_group(group, pending) for group, pending in zip(shown, replies[::2], strict=True))
+    heads = ("group", "consumers", "pending", "last delivered", "lag", "oldest pending", "newest pending")
+    sections = [ValueSection(_title("groups", len(shown), len(every)), heads, rows)]
+    for name, consumers in zip(names, replies[1::2], strict=True):
+        sections += _consumers(name, consumers)
+    return sections
+
+
+def _group(group: dict[str, object], pending: object) -> tuple[str, ...]:
+    """Return the row of one group; `pending` is XPENDING's summary, or why there is none."""
+    summary = [] if isinstance(pending, CacheError) else as_list(pending)
+    oldest, newest = (cell(summary[at]) if len(summary) > at else text.UNKNOWN for at in (1, 2))
+    named = as_text(group.get("name"), _NAME)
+    figures = (cell(group.get(name)) for name in ("consumers", "pending", "last-delivered-id", "lag"))
+    return (named, *figures, oldest, newest)
+
+
+def _consumers(group: bytes, reply: object) -> list[ValueSection]:
+    title = f"consumers of {text.printable(group, _NAME)}"
+    if isinstance(reply, CacheError):
+        return [failed(title, reply)]
+    every = _most_pending_first(reply)
+    if not every:
+        return []
+    rows = []
+    for consumer in every[:CONSUMERS]:
+        idle, inactive = (_ms(consumer.get(name)) for name in ("idle", "inactive"))
+        rows.append((as_text(consumer.get("name"), _NAME), cell(consumer.get("pending")), idle, inactive))
+    return [
+        ValueSection(_title(title, len(rows), len(every)), ("consumer", "pending", "idle", "inactive"), tuple(rows))
+    ]
+
+
+def _ms(reply: object) -> str:
+    """Return a time in words; -1 stands for never."""
+    found = as_int(reply)
+    return text.UNKNOWN if found is None else "never" if found < 0 else text.duration(found / 1000)
+
+
+def _title(what: str, shown: int, total: int) -> str:
+    return what if shown == total else f"{what}: the {shown:,} of {total:,} with most pending"
+
+
+def _most_pending_first(reply: object) -> list[dict[str, object]]:
+    return sorted((as_map(each) for each in as_list(reply)), key=lambda each: -(as_int(each.get("pending")) or 0))
