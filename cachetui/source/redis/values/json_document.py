@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from cachetui import text
 from cachetui.errors import CacheError
 from cachetui.model import KeyFacts, ValueItem
@@ -51,9 +49,13 @@ async def _object(ask: Ask, key: bytes, window: Window) -> Part:
         return Part(total=total, note=f"an object of {members}: their names come only in one piece, too large to read")
     names = [as_bytes(name) for name in as_list(await one(ask, "JSON.OBJKEYS", key))]
     shown = names[start : start + window.rows]
-    paths = [b"$[" + json.dumps(name.decode("utf-8", "replace"), ensure_ascii=False).encode() + b"]" for name in shown]
-    items = await _members(ask, key, window, list(zip(shown, paths, strict=True)))
+    items = await _members(ask, key, window, [(name, _path(name)) for name in shown])
     return Part(items, following(start, len(shown), window.rows, len(names)), len(names), ("member", "value"))
+
+
+def _path(name: bytes) -> bytes:
+    """Return the path of a member. Paths know no other escapes than these two; control bytes stand as they are."""
+    return b'$["' + name.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"]'
 
 
 async def _array(ask: Ask, key: bytes, window: Window) -> Part:

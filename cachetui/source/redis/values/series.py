@@ -8,7 +8,7 @@ from cachetui import text
 from cachetui.errors import CacheError
 from cachetui.model import KeyFacts, ValueSection
 from cachetui.source.redis.replies import as_bytes, as_float, as_int, as_list, as_map
-from cachetui.source.redis.values.window import Ask, Part, Window, failed, no_such_window, one, section_of
+from cachetui.source.redis.values.window import Ask, Part, Window, failed, figure, no_such_window, one, section_of
 
 POINTS = 200
 SAMPLES_SHOWN = 20
@@ -26,7 +26,7 @@ async def read_series(ask: Ask, facts: KeyFacts, window: Window) -> Part:
     rows = min(window.rows, SAMPLES_SHOWN)
     reply = await one(ask, "TS.REVRANGE", facts.key, b"-", window.start or b"+", "COUNT", rows + 1)
     samples = [parts for sample in as_list(reply) if len(parts := as_list(sample)) == 2]
-    items = tuple(window.item(as_bytes(at), as_bytes(value)) for at, value in samples[:rows])
+    items = tuple(window.item(as_bytes(at), as_bytes(figure(value))) for at, value in samples[:rows])
     next_ = as_bytes(samples[rows][0]) if len(samples) > rows else None
     if window.start is not None:
         return Part(items, next_, total)

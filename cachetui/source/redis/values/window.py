@@ -107,7 +107,7 @@ def cell(value: object) -> str:
     if isinstance(value, dict):
         value = [[name, content] for name, content in value.items()]
     if not isinstance(value, list | tuple | set | frozenset):
-        return as_text(value, _CELL)
+        return as_text(figure(value), _CELL)
     words = [_word(part) for part in as_list(value)[:_WORDS]]
     if len(value) > _WORDS:
         words.append(f"… of {len(value):,}")
@@ -117,5 +117,14 @@ def cell(value: object) -> str:
 def _word(part: object) -> str:
     inner = as_list(part)
     if not inner:
-        return as_text(part, 60)
-    return "=".join("…" if as_list(word) else as_text(word, 60) for word in inner[:4])
+        return as_text(figure(part), 60)
+    return "=".join("…" if as_list(word) else as_text(figure(word), 60) for word in inner[:4])
+
+
+def figure(reply: object) -> object:
+    """Return a number of RESP3 as RESP2 writes it: a whole one without a fraction.
+
+    >>> figure(2.0), figure(0.9), figure(b"x"), figure(float("nan"))
+    (b'2', b'0.9', b'x', b'nan')
+    """
+    return repr(reply).removesuffix(".0").encode() if isinstance(reply, float) else reply
