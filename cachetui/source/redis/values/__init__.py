@@ -51,7 +51,19 @@ READERS: dict[str, tuple[Reader, tuple[str, ...]]] = {
 
 READS = frozenset(
     (
-        *("STRLEN", "GETRANGE", "BITPOS", "BITCOUNT", "LLEN", "LRANGE", "ZCARD", "ZRANGE", "ZREVRANGE", "GEOPOS"),
+        *(
+            "EXISTS",
+            "STRLEN",
+            "GETRANGE",
+            "BITPOS",
+            "BITCOUNT",
+            "LLEN",
+            "LRANGE",
+            "ZCARD",
+            "ZRANGE",
+            "ZREVRANGE",
+            "GEOPOS",
+        ),
         *("HSCAN", "HMGET", "HTTL", "SSCAN", "XRANGE", "XREVRANGE", "XINFO STREAM", "XINFO GROUPS", "XINFO CONSUMERS"),
         *("XPENDING", "VCARD", "VINFO", "VRANGE", "VRANDMEMBER", "ARINFO", "ARSCAN", "COMMAND INFO"),
         *("JSON.TYPE", "JSON.DEBUG", "JSON.GET", "JSON.OBJLEN", "JSON.OBJKEYS", "JSON.ARRLEN"),
@@ -103,7 +115,7 @@ async def read_value(
         items=part.items,
         total=facts.length if part.total is None else part.total,
         columns=part.columns or columns or bare.columns,
-        note=part.note or _emptiness(facts, window, part),
+        note=part.note or await _emptiness(asking, facts, window, part),
         next=part.next,
         sections=(*part.sections, *await _indexes(asking, facts, window, abilities)),
         points=part.points,
@@ -153,8 +165,10 @@ def _why(error: CacheError) -> str:
     return error.message
 
 
-def _emptiness(facts: KeyFacts, window: Window, part: Part) -> str:
-    """Return `gone` where elements were told of and none is there."""
-    if part.items or part.next is not None or window.start is not None or part.sections or part.points:
+async def _emptiness(ask: Ask, facts: KeyFacts, window: Window, part: Part) -> str:
+    """Return `gone` where elements were told of, none was found, and the key is no more."""
+    held = any(item.data or item.label for item in part.items)
+    if held or not facts.length or part.next is not None or window.start is not None:
         return ""
-    return "gone" if facts.length and facts.type != "stream" else ""
+    (reply,) = await ask([("EXISTS", facts.key)])
+    return "gone" if reply == 0 else ""

@@ -17,13 +17,14 @@ NAMES = 100_000
 
 async def read_json(ask: Ask, facts: KeyFacts, window: Window) -> Part:
     """Return a small document as text from an offset on, a larger one member by member."""
-    size, root = facts.size_bytes, await one(ask, "JSON.TYPE", facts.key)
+    size, kind = facts.size_bytes, _first_text(await one(ask, "JSON.TYPE", facts.key))
+    if kind == "":
+        return Part(note="gone")
     if size is None:
         (found,) = await ask([("JSON.DEBUG", "MEMORY", facts.key)])
         size = None if isinstance(found, CacheError) else as_int(found)
     if size is not None and size <= WHOLE_BYTES:
         return await _whole(ask, facts.key, window)
-    kind = _first_text(root)
     if kind == "object":
         return await _object(ask, facts.key, window)
     if kind == "array":
@@ -114,5 +115,6 @@ def _first_int(reply: object) -> int | None:
 
 
 def _first_text(reply: object) -> str:
+    """Return a type's name; empty where there is nothing."""
     found = None if isinstance(reply, CacheError) else _first(reply)
-    return "value" if found is None else as_text(found, 40)
+    return as_text(found, 40)
