@@ -111,14 +111,16 @@ class Connection:
         del self._buffer[:2]
         return bytes(kept)
 
-    async def head(self, keep: int) -> bytes:
-        """Return the first `keep` bytes of a block that is too long to read on, and drop the connection."""
-        while len(self._buffer) < keep:
-            await self._fill()
-        found = bytes(self._buffer[:keep])
-        self._buffer.clear()
+    async def part(self, begin: int, keep: int) -> bytes:
+        """Return `keep` bytes from `begin` on of a block that is too long to read on, and drop the connection."""
+        passed = 0
+        kept = bytearray()
+        while len(kept) < keep:
+            chunk = await self.chunk()
+            kept += chunk[max(0, begin - passed) :]
+            passed += len(chunk)
         self.close()
-        return found
+        return bytes(kept[:keep])
 
     async def chunk(self) -> bytes:
         """Return whatever is there, at least one byte."""

@@ -103,8 +103,8 @@ class Fleet:
         answers = await asyncio.gather(*(at(server, keys) for server, keys in places.items()))
         return {facts.key: facts for answer in answers for facts in answer}
 
-    async def value(self, key: bytes, max_bytes: int) -> Value:
-        """Return the value from its home, or from whichever other server has it."""
+    async def value(self, key: bytes, max_bytes: int, start: bytes | None = None) -> Value:
+        """Return a window on the value from its home, or from whichever other server has it."""
         data = debug_line(key) + value_line(key)
         home = self.home(key)
         trouble: CacheError | None = None
@@ -113,7 +113,8 @@ class Fleet:
             if server is not home and not (await self._facts_at({server: [key]}))[key].exists:
                 continue
             try:
-                value = await server.ask(data, value_reader(key, max_bytes), sent={"me": 1, "mg": 1}, patient=False)
+                reader = value_reader(key, max_bytes, start)
+                value = await server.ask(data, reader, sent={"me": 1, "mg": 1}, patient=False)
             except Unreachable as error:
                 trouble = trouble or error
                 continue

@@ -6,6 +6,7 @@ import base64
 import re
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from cachetui.errors import CacheError, Refused, ServerError
 from cachetui.model import KeyFacts, Value, ValueItem
@@ -18,6 +19,7 @@ VALUE_LIMIT_BYTES = 16 * 1024 * 1024
 
 _UNSAFE = re.compile(rb"[\x00-\x20\x7f]")
 _LENGTH = re.compile(rb"\d{1,10}")
+_VERSION = re.compile(rb"c[1-9]\d{0,19}")
 
 
 def is_plain(key: bytes) -> bool:
@@ -56,7 +58,7 @@ def debug_line(key: bytes) -> bytes:
 def value_line(key: bytes) -> bytes:
     """Return the command that reads an item; `u` leaves its place in the LRU and its fetched mark alone."""
     word, flag = written(key)
-    return b"mg %b s v t f u%b\r\n" % (word, flag)
+    return b"mg %b s v t f c u%b\r\n" % (word, flag)
 
 
 async def read_facts(connection: Connection, key: bytes) -> KeyFacts:
@@ -99,33 +101,63 @@ def facts_reader(keys: list[bytes]) -> Callable[[Connection], Awaitable[list[Key
     return read
 
 
-def value_reader(key: bytes, max_bytes: int) -> Callable[[Connection], Awaitable[Value]]:
-    """Return a reader of the replies to `me` and `mg` for `key`, sent together."""
+def offset_of(start: bytes | None) -> int | None:
+    """Return where a window begins, in bytes; None for what is no window's beginning."""
+    if start is None:
+        return 0
+    return int(start) if _LENGTH.fullmatch(start) else None
+
+
+def value_reader(key: bytes, max_bytes: int, start: bytes | None = None) -> Callable[[Connection], Awaitable[Value]]:
+    """Return a reader of the replies to `me` and `mg` for `key`, sent together; `start` is a byte's offset."""
 
     async def read(connection: Connection) -> Value:
         facts = await read_facts(connection, key)
         line = await connection.line()
         taken_at = time.time()
         if line == b"EN":
-            return Value(taken_at, KeyFacts(key, exists=False), note="gone")
+            return Value(taken_at, KeyFacts(key, exists=False), note="gone", start=start)
         words = line.split(b" ")
         if words[0] != b"VA" or len(words) < 2 or not _LENGTH.fullmatch(words[1]):
             raise reply_error(line, "mg")
-        length = int(words[1])
-        data, note = await _window(connection, length, max_bytes)
-        flags = next((_number(word[1:]) for word in words[2:] if word.startswith(b"f")), None)
-        item = ValueItem(b"", data, total_bytes=length)
-        return Value(taken_at, _with_length(facts, key, words[2:], length), (item,), length, note=note, flags=flags)
+        length, at = int(words[1]), offset_of(start)
+        begin = length if at is None else min(at, length)
+        data = await _window(connection, length, begin, max_bytes)
+        told = Value(
+            taken_at,
+            _with_length(facts, key, words[2:], length),
+            total=length,
+            flags=next((_number(word[1:]) for word in words[2:] if word.startswith(b"f")), None),
+            start=start,
+            # A server started with -C says 0 for every item: that is no version.
+            version=next((word[1:] for word in words[2:] if _VERSION.fullmatch(word)), None),
+        )
+        if at is None:
+            return replace(told, note="there is no such window on this value")
+        return _with_data(told, data, begin, length)
 
     return read
 
 
-async def _window(connection: Connection, length: int, max_bytes: int) -> tuple[bytes, str]:
+def _with_data(told: Value, data: bytes, begin: int, length: int) -> Value:
+    """Add the window's bytes, and say which part of the whole they are."""
+    end = begin + len(data)
+    if begin and not data:
+        return replace(told, note="the value is shorter now: begin again")
+    note = f"bytes {begin} to {end} of {length}" if begin else f"first {end} of {length} bytes"
+    return replace(
+        told,
+        items=(ValueItem(b"", data, total_bytes=length),),
+        note=note if len(data) < length else "",
+        next=b"%d" % end if end < length else None,
+    )
+
+
+async def _window(connection: Connection, length: int, begin: int, max_bytes: int) -> bytes:
+    """Read at most `max_bytes` of a data block from `begin` on, and the rest of it, or drop the connection."""
     if length <= VALUE_LIMIT_BYTES:
-        data = await connection.block(length, max_bytes)
-    else:
-        data = await connection.head(max_bytes)
-    return data, (f"first {len(data)} of {length} bytes" if len(data) < length else "")
+        return (await connection.block(length, begin + max_bytes))[begin:]
+    return await connection.part(begin, min(max_bytes, length - begin))
 
 
 def _with_length(facts: KeyFacts, key: bytes, flags: list[bytes], length: int) -> KeyFacts:

@@ -236,9 +236,9 @@ class MemcachedSource:
         start: bytes | None = None,
         order: str = "",
     ) -> Value:
-        """Return the first `max_bytes` of an item. `rows` means nothing here: an item is one string."""
+        """Return `max_bytes` of an item from the byte `start` on. `rows` and `order` mean nothing: it is one string."""
         check(key, self._scans.odd_keys)
-        return await self._fleet.value(key, max_bytes)
+        return await self._fleet.value(key, max(1, max_bytes), start)
 
     def _sendable(self, key: bytes) -> bool:
         return is_plain(key) or key in self._scans.odd_keys
