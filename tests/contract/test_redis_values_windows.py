@@ -272,3 +272,18 @@ async def test_a_stream_with_its_groups(redis_like: Server, protocol: int) -> No
     assert len(of_workers[0].rows) == 20
     assert of_workers[0].rows[0][:2] == ("alice", "5")
     assert all(cell.isprintable() for section in first.sections for row in section.rows for cell in row)
+
+
+async def test_a_window_is_bounded_however_much_is_asked_for(redis7: Server) -> None:
+    with redis7.client() as client:
+        client.sadd("set", *range(25_000))
+        client.rpush("list", *range(25_000))
+        client.set("string", b"x" * 40_000_000)
+    async with source_of(redis7, timeout_s=10) as source:
+        for key in (b"set", b"list"):
+            value = await source.value(key, rows=10**9)
+            assert len(value.items) <= 10_000 and value.next is not None
+            found = await windows(source, key, rows=10**9)
+            assert len({data for _, data, _ in rows_of(found)}) == 25_000 == len(rows_of(found))
+        string = await windows(source, b"string", max_bytes=10**12)
+    assert [len(value.items[0].data) for value in string] == [32 * 1024 * 1024, 40_000_000 - 32 * 1024 * 1024]

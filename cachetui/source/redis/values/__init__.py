@@ -23,7 +23,7 @@ from cachetui.source.redis.values.scanned import read_hash, read_hash_with_ttl, 
 from cachetui.source.redis.values.search import TYPES, SearchIndexes
 from cachetui.source.redis.values.series import read_series
 from cachetui.source.redis.values.stream import read_stream
-from cachetui.source.redis.values.window import Ask, Part, Window
+from cachetui.source.redis.values.window import ROWS, Ask, Part, Window
 
 __all__ = ["READERS", "READS", "Abilities", "SearchIndexes", "Window", "read_value"]
 
@@ -93,6 +93,7 @@ async def read_value(
     ask: Ask, facts: KeyFacts, window: Window, abilities: Abilities = Abilities(), *, taken_at: float
 ) -> Value:
     """Return a window on the value that `facts` describes. Raises CacheError when the connection fails."""
+    window = replace(window, rows=min(window.rows, ROWS))
     bare = Value(taken_at, facts, start=window.start)
     if not facts.exists:
         return replace(bare, note="gone")
@@ -109,7 +110,8 @@ async def read_value(
     except CacheError as error:
         if error.code in _PASSED_ON and not error.detail.get("too_large"):
             raise
-        return replace(bare, columns=columns or bare.columns, total=facts.length, note=_why(error))
+        note = "gone" if error.code == "server-error" and await _is_gone(asking, facts) else _why(error)
+        return replace(bare, columns=columns or bare.columns, total=facts.length, note=note)
     return replace(
         bare,
         items=part.items,
@@ -160,8 +162,6 @@ def _why(error: CacheError) -> str:
     reply = str(error.detail.get("reply", "")).lower()
     if getattr(error, "word", "") == "WRONGTYPE" or "wrong redis type" in reply or "wrong kind of value" in reply:
         return "type changed: open it again"
-    if any(words in reply for words in ("no such key", "does not exist", "not found")):
-        return "gone"
     return error.message
 
 
@@ -170,5 +170,9 @@ async def _emptiness(ask: Ask, facts: KeyFacts, window: Window, part: Part) -> s
     held = any(item.data or item.label for item in part.items)
     if held or not facts.length or part.next is not None or window.start is not None:
         return ""
+    return "gone" if await _is_gone(ask, facts) else ""
+
+
+async def _is_gone(ask: Ask, facts: KeyFacts) -> bool:
     (reply,) = await ask([("EXISTS", facts.key)])
-    return "gone" if reply == 0 else ""
+    return reply == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cachetui.errors import CacheError
 from cachetui.model import KeyFacts, ValueItem, ValueSection
 from cachetui.source.redis.connection import Argument
@@ -11,12 +13,16 @@ from cachetui.source.redis.values.window import Ask, Part, Window, following, on
 BITS_SEARCHED_BYTES = 16 * 1024 * 1024
 """How far one window looks for a set bit, and the longest string whose set bits are all counted."""
 
+STRING_BYTES = 32 * 1024 * 1024
+"""The most bytes of a string in one window, however many are asked for."""
+
 _HYPERLOGLOG = b"HYLL"
 _HYPERLOGLOG_HEADER_BYTES = 16
 
 
 async def read_string(ask: Ask, facts: KeyFacts, window: Window) -> Part:
     """Return bytes from an offset on, or with the order `bits` the positions of the bits that are set."""
+    window = replace(window, max_bytes=min(window.max_bytes, STRING_BYTES))
     if window.order == "bits":
         return await _bits(ask, facts, window)
     start = window.offset()

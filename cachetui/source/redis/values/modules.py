@@ -65,23 +65,17 @@ def _reads_only(reply: object) -> bool:
 
 async def read_vectors(ask: Ask, facts: KeyFacts, window: Window) -> Part:
     """Return the names in a vector set in their order, or some of them at random where the server cannot list them."""
-    size, about, names = await ask(
-        [
-            ("VCARD", facts.key),
-            ("VINFO", facts.key),
-            ("VRANGE", facts.key, b"-" if window.start is None else b"[" + window.start, b"+", window.rows + 1),
-        ]
-    )
+    key = facts.key
+    size, about, command = await ask([("VCARD", key), ("VINFO", key), ("COMMAND", "INFO", "vrange")])
     total = as_int(size)
     sections = (section_of("vector set", about),) if window.start is None else ()
-    if not isinstance(names, CacheError):
-        found = [as_bytes(name) for name in as_list(names)]
+    if isinstance(command, CacheError) or _reads_only(command):
+        first = b"-" if window.start is None else b"[" + window.start
+        found = [as_bytes(name) for name in as_list(await one(ask, "VRANGE", key, first, b"+", window.rows + 1))]
         items = tuple(window.item(b"", name) for name in found[: window.rows])
         return Part(items, found[window.rows] if len(found) > window.rows else None, total, sections=sections)
-    (names,) = await ask([("VRANDMEMBER", facts.key, window.rows)])
-    if isinstance(names, CacheError):
-        return Part(total=total, sections=sections, note=names.message)
-    items = tuple(window.item(b"", as_bytes(name)) for name in as_list(names))
+    names = as_list(await one(ask, "VRANDMEMBER", key, window.rows))
+    items = tuple(window.item(b"", as_bytes(name)) for name in names)
     chosen = total is None or total > len(items)
     note = f"{len(items):,} members at random: this server cannot list them in order" if chosen else ""
     return Part(items, None, total, sections=sections, note=note)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cachetui.model import KeyFacts
 from cachetui.source.redis.replies import as_bytes, as_int, as_list
-from cachetui.source.redis.values.window import Ask, Part, Window, no_such_window, one
+from cachetui.source.redis.values.window import ROWS, Ask, Part, Window, no_such_window, one
 
 _STEPS = 8
 """SCAN steps for one window: a sparse table answers with few elements at a time."""
@@ -57,7 +57,7 @@ class Place:
                 rest = tuple(base64.b64decode(name, b"-_", validate=True) for name in names.split(b","))
                 return cls(b"%d" % int(cursor), rest=rest)
             cursor, count, skip, check = token.split(b":")
-            return cls(b"%d" % int(cursor), min(10_000, max(0, int(count))), max(0, int(skip)), int(check))
+            return cls(b"%d" % int(cursor), min(ROWS, max(0, int(count))), max(0, int(skip)), int(check))
         except (ValueError, binascii.Error) as error:
             raise no_such_window() from error
 

@@ -16,6 +16,9 @@ Ask = Callable[[Sequence[Sequence[Argument]]], Awaitable[list[object]]]
 WINDOW_BYTES = 8 * 1024 * 1024
 """What one window may hold, judged by the average element: rows are cut before they are asked for."""
 
+ROWS = 10_000
+"""The most elements of one window, however many are asked for."""
+
 _CELL = 200
 _WORDS = 20
 
