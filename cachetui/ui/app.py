@@ -233,6 +233,8 @@ class CachetuiApp(App[None]):
     def _look(self) -> None:
         """Poll what is on the screen, and nothing else."""
         if self.live is not None:
+            for pane_id, wanted in self.view.listings().items():
+                self.live.browser.want(pane_id, wanted)
             self.live.look(self.view.kinds(), keys=self.view.looks_at_keys)
 
     def say(self, words: str, *, severity: str = "information") -> None:
@@ -290,6 +292,8 @@ class CachetuiApp(App[None]):
         self._look()
         if view_id == "journal" and self.live is not None:
             self._read_journal()
+        if self.live is not None:
+            self.view.show(self.live.scene())  # the next press may come before the next frame
         self.soon()
 
     @work(group="journal", exclusive=True, exit_on_error=False)

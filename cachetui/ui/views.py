@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
 
+from cachetui.keyspace.listing import Wanted
 from cachetui.source.base import Kind
 from cachetui.ui.panes.clients import ClientsPane
 from cachetui.ui.panes.findings import FindingsPane
@@ -58,6 +59,10 @@ class View(Container):
     def looks_at_keys(self) -> bool:
         """Whether keys must be enumerated for what can be seen."""
         return any(isinstance(pane, KeysPane) for pane in self.shown)
+
+    def listings(self) -> dict[str, Wanted]:
+        """What its lists of keys want to show, by pane."""
+        return {pane.pane_id: pane.wanted for pane in self.panes if isinstance(pane, KeysPane)}
 
     def zoom(self) -> None:
         """Give the front pane the whole view; a view of one pane has nothing to give."""

@@ -238,6 +238,7 @@ def test_only_files_are_written(tmp_path: Path) -> None:
             "was written by a newer cachetui",
         ),
     ],
+    ids=range(9),  # names made of such bytes would differ from run to run
 )
 def test_what_is_no_recording_is_refused_in_one_line(content: bytes, says: str, tmp_path: Path) -> None:
     path = tmp_path / "r\x1b[2J"

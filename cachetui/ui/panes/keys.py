@@ -230,7 +230,10 @@ class KeysPane(Pane):
     # Drawing
 
     def show(self, scene: Scene) -> None:
-        self.table.show(scene.browse.listings.get(self.pane_id))
+        listing = scene.browse.listings.get(self.pane_id)
+        if listing is None:
+            self.post_message(self.ListingWanted(self.pane_id, self.wanted))
+        self.table.show(listing)
         super().show(scene)
 
     def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
@@ -305,9 +308,6 @@ class KeysPane(Pane):
         if wanted != self.wanted:
             self.wanted = wanted
             self.post_message(self.ListingWanted(self.pane_id, wanted))
-
-    def on_mount(self) -> None:
-        self.post_message(self.ListingWanted(self.pane_id, self.wanted))
 
     def find(self, needle: str) -> None:
         """Show only the keys that a filter finds (see `keyspace.filter`)."""
