@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from cachetui.model import KeyFacts
 from cachetui.source.redis.replies import as_bytes, as_int, as_list
-from cachetui.source.redis.values.window import ROWS, Ask, Part, Window, no_such_window, one
+from cachetui.source.redis.values.window import Ask, Part, Window, no_such_window, one
 
 _STEPS = 8
-"""SCAN steps for one window: a sparse table answers with few elements at a time."""
+"""SCAN steps for one window, beside those that its rows need: a sparse table answers with few elements at a time."""
+_COUNT = 1_000
+"""More at a time would hold up the server's other clients."""
 _REST = 100
 _REST_BYTES = 4096
 """How many names, and how long, a token may carry."""
@@ -57,7 +59,7 @@ class Place:
                 rest = tuple(base64.b64decode(name, b"-_", validate=True) for name in names.split(b","))
                 return cls(b"%d" % int(cursor), rest=rest)
             cursor, count, skip, check = token.split(b":")
-            return cls(b"%d" % int(cursor), min(ROWS, max(0, int(count))), max(0, int(skip)), int(check))
+            return cls(b"%d" % int(cursor), min(_COUNT, max(0, int(count))), max(0, int(skip)), int(check))
         except (ValueError, binascii.Error) as error:
             raise no_such_window() from error
 
@@ -111,9 +113,9 @@ async def _walk(
         return found[: window.rows], _after(place.cursor, found[window.rows :])
     if place.rest and place.cursor == b"0":
         return found, None
-    for _ in range(_STEPS):
+    for _ in range(_STEPS + window.rows // _COUNT):
         room = window.rows - len(found)
-        count = place.count or room
+        count = place.count or min(room, _COUNT)
         reply = as_list(await one(ask, command, key, place.cursor, "COUNT", count))
         if len(reply) != 2:
             break
