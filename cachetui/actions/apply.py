@@ -1,53 +1,28 @@
 """The one writer: runs a plan once, counts every reply, and keeps the journal.
 
-Nothing else in cachetui calls `Source.execute`. No command is ever sent twice.
+Nothing else in cachetui calls `Source.execute` or `Source.transact`. No command is ever sent twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
+from cachetui.actions.guard import APPLIED, Guard, Survey, check_plan, check_server, survey
 from cachetui.actions.journal import Journal, who
-from cachetui.actions.plan import Command, Plan, refuse_replica, render
-from cachetui.actions.plan.commands import valid_memcached_word
+from cachetui.actions.plan import BATCH, Command, Plan, render
 from cachetui.actions.tally import Failure, Outcome, Progress, Tally
-from cachetui.errors import CacheError, Denied, Refused, ServerError, Unsupported
-from cachetui.model import JournalEntry
+from cachetui.errors import CacheError, Changed, Denied, Refused, ServerError, Unreachable
+from cachetui.model import Check, JournalEntry
 from cachetui.source.base import Source
-from cachetui.text import printable
 
 __all__ = ["Failure", "Guard", "Outcome", "Progress", "apply"]
 
-CONTAINERS = frozenset(
-    b"ACL CLIENT CLUSTER CONFIG DEBUG FUNCTION LATENCY MEMORY MODULE OBJECT SCRIPT SLOWLOG XGROUP".split()
-)
-"""Commands whose flags depend on their second word."""
-READ = "readonly"
-CHANGES = frozenset({"write", "admin", "dangerous"})
-
 KEYS_CHECKED = 20
-COMMANDS_JOURNALLED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """Whether writes are allowed here at all."""
-
-    read_only: bool
-    reason: str = ""
-    """Where read-only came from: `--read-only`, `profile prod`."""
-
-    def check(self, flags: dict[str, frozenset[str] | None]) -> None:
-        """Raise Refused in read-only mode unless the server itself says that every command only reads."""
-        if not self.read_only:
-            return
-        for name, known in flags.items():
-            if known is None or READ not in known or known & CHANGES:
-                because = f" ({self.reason})" if self.reason else ""
-                raise Refused(f"read-only{because}: {name} was not sent", "nothing was changed")
+TOGETHER_BYTES = 1024 * 1024
+"""Of new keys so much is written in one transaction: other clients wait for its end."""
 
 
 async def apply(
@@ -67,10 +42,10 @@ async def apply(
     in the outcome. `cancel` stops it between two batches; a cancelled task leaves the same
     honest journal behind.
     """
-    _check_plan(plan, source)
-    survey = await asyncio.to_thread(_survey, plan, journal)
-    await _check_server(plan, source, guard, survey)
-    entry = _begin(plan, journal, survey)
+    check_plan(plan, source)
+    found = await asyncio.to_thread(survey, plan, journal)
+    await check_server(plan, source, guard, found)
+    entry = _begin(plan, journal, found)
     tally = Tally(left=len(plan.steps))
     trouble = ""
     try:
@@ -84,95 +59,21 @@ async def apply(
     return tally.outcome(verified, (*checks, trouble) if trouble else checks)
 
 
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    """What one pass over all commands found."""
-
-    names: tuple[str, ...]
-    """Distinct command names, with `|` before a subcommand."""
-    summary: tuple[str, ...]
-    """The commands as the journal keeps them."""
-
-
-def _survey(plan: Plan, journal: Journal) -> _Survey:
-    """Pass over every command that will be sent, whoever made the plan; in a thread, for it may be a million."""
-    if journal.has(plan.id):
-        raise Refused(*_APPLIED)
-    names: dict[str, None] = {}
-    memcached = plan.kind == "memcached"
-    for command in plan.commands():
-        if not command or (memcached and not all(map(valid_memcached_word, command))):
-            raise Refused(f"not a command: {render(command, 80)!r}", "nothing was changed")
-        names[_name(command)] = None
-    summary = plan.preview_commands(COMMANDS_JOURNALLED)
-    return _Survey(tuple(names), (*summary, f"sha256 {plan.digest()}"))
-
-
-def _name(command: Command) -> str:
-    word = command[0].upper()
-    if word in CONTAINERS and len(command) > 1:
-        return printable(word + b"|" + command[1].upper(), 80)
-    return printable(command[0], 80)
-
-
-def _check_plan(plan: Plan, source: Source) -> None:
-    if not plan.steps:
-        raise Refused("the plan holds no commands", "nothing was changed")
-    if time.time() >= plan.expires_at:
-        raise Refused("the plan has expired: the server may have changed since", "make it again and look at it")
-    if plan.target != source.name:
-        raise Refused(f"the plan is for {plan.target}, not for {source.name}", "nothing was changed")
-
-
-async def _check_server(plan: Plan, source: Source, guard: Guard, survey: _Survey) -> None:
-    """Ask the server what these commands are and what it is itself; raise unless both allow the plan."""
-    try:
-        flags = await _flags(source, survey.names)
-    except (Denied, Unsupported):
-        if not _without_flags(source):
-            raise
-        flags = dict.fromkeys(survey.names)
-    guard.check(flags)
-    identity = source.identity or await source.open()
-    if identity.kind != plan.kind:
-        raise Refused(f"the plan is for {plan.kind}, and this is {identity.kind} now", "make it again")
-    if any(known is not None and "write" in known for known in flags.values()):
-        refuse_replica(identity)
-    unknown = [name for name, known in flags.items() if known is None]
-    if unknown and not _without_flags(source):
-        raise Unsupported(f"this server does not know {', '.join(unknown)}", "nothing was changed")
-
-
-def _without_flags(source: Source) -> bool:
-    """Tell whether COMMAND itself is denied: then nothing is known of any command, and the server judges alone."""
-    return any(name.partition(" ")[0] == "COMMAND" for name in source.denied)
-
-
-async def _flags(source: Source, names: Sequence[str]) -> dict[str, frozenset[str] | None]:
-    """Return flags by name; a server without flags of subcommands (before 7.0) answers for the whole command."""
-    asked = dict.fromkeys((*names, *(name.partition("|")[0] for name in names)))
-    found = await source.flags(tuple(asked))
-    return {
-        name: flags if (flags := found.get(name)) is not None else found.get(name.partition("|")[0]) for name in names
-    }
-
-
-_APPLIED = ("this plan was applied before", "a plan runs once: make it again")
 _begun: set[str] = set()
 """Receipts of this process, whichever journal they went to."""
 
 
-def _begin(plan: Plan, journal: Journal, survey: _Survey) -> JournalEntry:
+def _begin(plan: Plan, journal: Journal, found: Survey) -> JournalEntry:
     """Write `started` to the journal. Never awaits: nothing may come between the check and the entry."""
     if plan.id in _begun:
-        raise Refused(*_APPLIED)
+        raise Refused(*APPLIED)
     entry = JournalEntry(
         at=time.time(),
         receipt=plan.id,
         user=who(),
         target=plan.target,
         title=plan.title,
-        commands=survey.summary,
+        commands=found.summary,
         outcome="started",
         left=len(plan.steps),
         undo=plan.undo,
@@ -212,25 +113,199 @@ async def _run(
     cancel: asyncio.Event | None,
 ) -> None:
     """Send batch after batch. Returns when all are answered, cancelled, or a whole batch was refused."""
+    if plan.fresh:
+        await _run_fresh(plan, source, tally, progress, cancel)
+        return
+    if plan.watched or plan.checks:
+        await _run_together(plan, source, tally, progress, cancel)
+        return
     total = len(plan.steps)
     for start in range(0, total, plan.batch):
         if cancel is not None and cancel.is_set():
             tally.reason = "cancelled"
             return
         batch = list(plan.steps[start : start + plan.batch])
-        tally.left -= len(batch)
-        tally.in_flight = len(batch)
-        replies = await source.execute(batch)
-        if len(replies) != len(batch):
-            raise ServerError(f"{len(replies)} replies came to {len(batch)} commands")
-        tally.in_flight = 0
-        failed = tally.count(batch, replies)
-        if progress is not None:
-            progress(tally.progress())
-        if failed == len(batch) and tally.left and tally.last_error is not None:
-            tally.reason = f"every command of a batch was refused: {tally.last_error.line()}"
+        failed = await _send(source, tally, batch, progress)
+        if _stopped(tally, failed == len(batch)):
             return
     tally.reason = tally.errors[0].error.line() if tally.errors else ""
+
+
+async def _send(
+    source: Source, tally: Tally, batch: Sequence[Command], progress: Callable[[Progress], None] | None
+) -> int:
+    """Send one batch and return how many of its commands failed."""
+    tally.left -= len(batch)
+    tally.in_flight = len(batch)
+    return _count(tally, batch, await source.execute(batch), progress)
+
+
+def _count(
+    tally: Tally, batch: Sequence[Command], replies: Sequence[object], progress: Callable[[Progress], None] | None
+) -> int:
+    if len(replies) != len(batch):
+        raise ServerError(f"{len(replies)} replies came to {len(batch)} commands")
+    tally.in_flight = 0
+    failed = tally.count(batch, replies)
+    if progress is not None:
+        progress(tally.progress())
+    return failed
+
+
+def _stopped(tally: Tally, all_failed: bool) -> bool:
+    """Tell whether there is no point in going on, and note why."""
+    if not all_failed or not tally.left or tally.last_error is None:
+        return False
+    tally.reason = f"every command of a batch was refused: {tally.last_error.line()}"
+    return True
+
+
+async def _run_together(
+    plan: Plan,
+    source: Source,
+    tally: Tally,
+    progress: Callable[[Progress], None] | None,
+    cancel: asyncio.Event | None,
+) -> None:
+    """Send all commands as one, if everything is still as it was when they were planned."""
+    if cancel is not None and cancel.is_set():
+        tally.reason = "cancelled"
+        return
+    batch = list(plan.steps)
+    try:
+        await _send_together(source, tally, plan.watched, plan.checks, batch, progress=progress)
+    except CacheError as error:
+        if not tally.in_flight:
+            tally.undone(batch, error)
+        raise
+    tally.reason = tally.errors[0].error.line() if tally.errors else ""
+
+
+async def _send_together(
+    source: Source,
+    tally: Tally,
+    watched: Sequence[bytes],
+    checks: Sequence[Check],
+    batch: Sequence[Command],
+    *,
+    progress: Callable[[Progress], None] | None,
+) -> int:
+    """Send one batch that is carried out whole or not at all; after an error that means "not" nothing is in flight."""
+    tally.left -= len(batch)
+    tally.in_flight = len(batch)
+    try:
+        replies = await source.transact(watched, checks, batch)
+    except CacheError as error:
+        if error.detail.get("sent", isinstance(error, Unreachable)) is False:
+            tally.left += len(batch)
+            tally.in_flight = 0
+        raise
+    return _count(tally, batch, replies, progress)
+
+
+_ALL_ALIKE = frozenset(("OOM", "READONLY", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "LOADING"))
+"""What a server says to every write alike: there is no point in asking key by key."""
+
+_Group = tuple[bytes, list[Command]]
+"""A key that must not exist yet, and what writes it."""
+
+
+async def _run_fresh(
+    plan: Plan,
+    source: Source,
+    tally: Tally,
+    progress: Callable[[Progress], None] | None,
+    cancel: asyncio.Event | None,
+) -> None:
+    """Write keys that are not there yet, many in one transaction; a key that is there by then is left alone."""
+    # In a cluster a transaction holds one slot.
+    alone = source.identity is not None and source.identity.mode == "cluster"
+    skipped = 0
+    for groups in _fresh_batches(plan, alone=alone):
+        if cancel is not None and cancel.is_set():
+            tally.reason = "cancelled"
+            return
+        failed = tally.failed
+        try:
+            await _write_fresh(source, tally, groups, progress)
+        except (Changed, Denied, ServerError) as error:
+            if tally.in_flight:
+                raise
+            if isinstance(error, ServerError) and error.word in _ALL_ALIKE:
+                tally.undone(groups[0][1], error)
+                raise
+            for group in groups:
+                skipped += await _write_one_fresh(source, tally, group, progress)
+        if _stopped(tally, tally.failed - failed == sum(len(commands) for _, commands in groups)):
+            return
+    words = f"{skipped:,} keys are there by now and were left alone" if skipped else ""
+    tally.reason = tally.errors[0].error.line() if tally.errors else words
+
+
+async def _write_one_fresh(
+    source: Source, tally: Tally, group: _Group, progress: Callable[[Progress], None] | None
+) -> bool:
+    """Write one key; tell whether it was there by then."""
+    commands = group[1]
+    try:
+        await _write_fresh(source, tally, [group], progress)
+    except (Changed, Denied, ServerError) as error:
+        if tally.in_flight:
+            raise
+        tally.left -= len(commands)
+        if isinstance(error, Changed):
+            tally.missing += len(commands)
+            return True
+        tally.count(commands, [error] * len(commands))
+    return False
+
+
+async def _write_fresh(
+    source: Source, tally: Tally, groups: Sequence[_Group], progress: Callable[[Progress], None] | None
+) -> None:
+    """Write the keys of one batch; what a large key has beyond one transaction follows it."""
+    keys = tuple(key for key, _ in groups)
+    checks = [Check((b"EXISTS", key), 0, f"the key {render((key,), 80)}") for key in keys]
+    commands = [command for _, some in groups for command in some]
+    chunks = list(_chunks(commands)) if len(groups) == 1 else [commands]
+    await _send_together(source, tally, keys, checks, chunks[0], progress=progress)
+    for chunk in chunks[1:]:
+        await _send(source, tally, chunk, progress)
+
+
+def _fresh_batches(plan: Plan, *, alone: bool) -> Iterator[list[_Group]]:
+    batch: list[_Group] = []
+    commands = held = at = 0
+    for key, count in plan.fresh:
+        group = key, list(plan.steps[at : at + count])
+        at += count
+        weight = _weight(group[1])
+        if batch and (alone or commands + count > BATCH or held + weight > TOGETHER_BYTES):
+            yield batch
+            batch, commands, held = [], 0, 0
+        batch.append(group)
+        commands, held = commands + count, held + weight
+    if batch:
+        yield batch
+
+
+def _chunks(commands: Sequence[Command]) -> Iterator[list[Command]]:
+    chunk: list[Command] = []
+    held = 0
+    for command in commands:
+        weight = _weight((command,))
+        if chunk and (len(chunk) >= BATCH or held + weight > TOGETHER_BYTES):
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(command)
+        held += weight
+    if chunk:
+        yield chunk
+
+
+def _weight(commands: Sequence[Command]) -> int:
+    """Return about how many bytes these commands travel as."""
+    return sum(len(word) + 16 for command in commands for word in command)
 
 
 async def _verify(plan: Plan, source: Source, tally: Tally) -> tuple[bool | None, tuple[str, ...]]:
@@ -242,6 +317,8 @@ async def _verify(plan: Plan, source: Source, tally: Tally) -> tuple[bool | None
             return await _verify_setting(source, *plan.expects)
         if plan.deletes:
             return await _verify_gone(plan, source, tally)
+        if plan.shows and tally.done == len(plan.steps):
+            return await _verify_shown(plan, source)
     except CacheError as error:
         return None, (f"could not be checked: {error.message}",)
     return None, ()
@@ -263,3 +340,12 @@ async def _verify_gone(plan: Plan, source: Source, tally: Tally) -> tuple[bool |
         return True, (f"{len(keys):,} of the keys were looked up again: gone",)
     # Not a failure of ours: failed ones are counted, and a client may have written a key again.
     return None, (f"{there:,} of {len(keys):,} keys looked up again exist: refused, or written again since",)
+
+
+async def _verify_shown(plan: Plan, source: Source) -> tuple[bool | None, tuple[str, ...]]:
+    try:
+        await source.transact((), plan.shows, ())
+    except Changed as error:
+        # Not a failure of ours: the server said yes, so somebody wrote it since.
+        return None, (f"{error.detail.get('what')} reads differently by now: written again since",)
+    return True, ("read back: as it was written",)

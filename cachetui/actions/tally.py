@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cachetui.actions.plan import Command, render
-from cachetui.errors import CacheError, Denied, Refused, ServerError
+from cachetui.errors import CacheError, Denied, Refused, ServerError, Unsupported
 from cachetui.text import printable
 
 State = Literal["done", "failed", "stopped", "refused"]
 
 FAILURES_KEPT = 5
 
-_CHANGED = (b"OK", "OK", b"DELETED", "DELETED", b"TOUCHED", "TOUCHED")
+_CHANGED = (b"OK", "OK", b"DELETED", "DELETED", b"TOUCHED", "TOUCHED", b"STORED", "STORED")
 _NOTHING = (0, b"NOT_FOUND", "NOT_FOUND")
 """Replies that say: it was gone already, or there was nothing to change."""
+_ALWAYS = frozenset((b"HSET", b"HMSET", b"ZADD", b"XADD", b"PFADD"))
+"""Whatever these answer (how many are new, the name of an entry) is a yes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class Tally:
     denied: int = 0
     errors: list[Failure] = field(default_factory=list)
     last_error: CacheError | None = None
+    whole: CacheError | None = None
+    """Why commands that belong together were not carried out, none of them."""
     reason: str = "interrupted"
     """Holds until the run ends by itself."""
     began: float = field(default_factory=time.monotonic)
@@ -117,6 +121,8 @@ class Tally:
 
     def state(self) -> State:
         """Return in a word how it ended, were it to end now."""
+        if self.whole is not None and not self.answered:
+            return "refused" if isinstance(self.whole, Refused | Denied | Unsupported) else "failed"
         if self.failed and self.failed == self.denied == self.answered:
             return "refused"
         if self.failed and self.failed == self.answered:
@@ -128,11 +134,12 @@ class Tally:
     def count(self, batch: Sequence[Command], replies: Sequence[object]) -> int:
         """Count the replies of one batch and return how many of them failed. Only a known yes is a yes."""
         before = self.failed
-        for command, reply in zip(batch, replies, strict=True):
-            if reply in _NOTHING:
-                self.missing += 1
-            elif reply in _CHANGED or (isinstance(reply, int) and reply > 0):
+        for command, answer in zip(batch, replies, strict=True):
+            reply = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
+            if _is_yes(command, reply):
                 self.done += 1
+            elif reply in _NOTHING:
+                self.missing += 1
             else:
                 error = reply if isinstance(reply, CacheError) else ServerError(f"unexpected reply: {_shown(reply)}")
                 self.failed += 1
@@ -141,6 +148,14 @@ class Tally:
                 if len(self.errors) < FAILURES_KEPT:
                     self.errors.append(Failure(render(command), error))
         return self.failed - before
+
+    def undone(self, batch: Sequence[Command], error: CacheError) -> None:
+        """Count a batch back of which nothing was carried out."""
+        self.left += self.in_flight
+        self.in_flight = 0
+        self.whole = error
+        if len(self.errors) < FAILURES_KEPT:
+            self.errors.append(Failure(render(batch[0]), error))
 
     def outcome(self, verified: bool | None, checks: tuple[str, ...]) -> Outcome:
         """Return the final counts with what looking again has shown."""
@@ -157,6 +172,12 @@ class Tally:
             checks=checks,
             verified=verified,
         )
+
+
+def _is_yes(command: Command, reply: object) -> bool:
+    if reply in _CHANGED or (isinstance(reply, int) and reply > 0):
+        return True
+    return command[0].upper() in _ALWAYS and isinstance(reply, int | bytes)
 
 
 def _shown(reply: object) -> str:

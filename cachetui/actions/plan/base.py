@@ -12,14 +12,14 @@ from cachetui.actions.plan import commands
 from cachetui.actions.plan.commands import Command
 from cachetui.actions.plan.effects import Risk
 from cachetui.errors import Refused, Unsupported
-from cachetui.model import Identity
+from cachetui.model import Check, Identity
 
 VALID_S = 300.0
 """A plan older than this describes a server that may have changed: it is not applied any more."""
 BATCH = 500
 """Commands in one pipeline of a bulk write: others' p99 stays under 1 ms (2,000 cost 3 ms)."""
 
-Needs = Literal["delete", "ttl", "policy", "maxmemory", "kill", "slowlog"]
+Needs = Literal["delete", "ttl", "edit", "policy", "maxmemory", "kill", "slowlog"]
 """The capability of a source that the plan asks for."""
 
 
@@ -52,6 +52,14 @@ class Plan:
     """A setting and the value it must read back afterwards."""
     deletes: bool = False
     """The keys must be gone afterwards."""
+    watched: tuple[bytes, ...] = ()
+    """With these or `checks` all commands are sent together or not at all; nobody may write these keys meanwhile."""
+    checks: tuple[Check, ...] = ()
+    """What must still be so when the commands are sent."""
+    shows: tuple[Check, ...] = ()
+    """What must be so afterwards, if nobody else writes: looked up once."""
+    fresh: tuple[tuple[bytes, int], ...] = ()
+    """Keys that must not exist yet, each with the number of its commands: in order, all steps."""
 
     def commands(self) -> Iterator[Command]:
         """Iterate over all commands, exactly as they will be sent."""
@@ -80,6 +88,10 @@ def stamped(
     batch: int = 1,
     expects: tuple[str, str] | None = None,
     deletes: bool = False,
+    watched: tuple[bytes, ...] = (),
+    checks: tuple[Check, ...] = (),
+    shows: tuple[Check, ...] = (),
+    fresh: tuple[tuple[bytes, int], ...] = (),
     now: float | None = None,
 ) -> Plan:
     """Stamp a plan: its receipt sorts by time, its life is short."""
@@ -103,6 +115,10 @@ def stamped(
         batch=batch,
         expects=expects,
         deletes=deletes,
+        watched=watched,
+        checks=checks,
+        shows=shows,
+        fresh=fresh,
     )
 
 

@@ -92,6 +92,20 @@ def digest(commands: Iterable[Command]) -> str:
     return sha.hexdigest()
 
 
+_WITH_DATA = frozenset((b"set", b"add", b"replace", b"append", b"prepend", b"ms"))
+"""Commands of Memcached whose last word travels as a block of its own, its length before it."""
+
+
+def valid_memcached(command: Command) -> bool:
+    r"""Tell whether every word of a Memcached command stays what it is on the wire.
+
+    >>> valid_memcached((b"add", b"k", b"0", b"0", b"a\r\nb")), valid_memcached((b"delete", b"a\r\nb"))
+    (True, False)
+    """
+    words = command[:-1] if command and command[0].lower() in _WITH_DATA else command
+    return bool(words) and all(map(valid_memcached_word, words))
+
+
 def valid_memcached_word(word: bytes) -> bool:
     """Tell whether `word` stays one word of a Memcached text line: anything else would inject a command."""
     return word != b"" and all(byte > 0x20 and byte != 0x7F for byte in word)

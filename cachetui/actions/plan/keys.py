@@ -85,11 +85,10 @@ def plan_ttl(
     Raises BadUsage for a TTL that would delete the key at once or overflow.
     """
     refuse_replica(identity)
-    if ttl_s is not None and not 0.001 <= ttl_s <= LONGEST_TTL_S:
-        raise BadUsage("a TTL is more than 0 seconds and at most 100 years", "to remove keys at once, delete them")
+    check_ttl(ttl_s)
     chosen = _chosen(facts_or_keys)
     now = time.time() if now is None else now
-    head, tail = _ttl_words(identity, ttl_s, now)
+    head, tail = ttl_words(identity, ttl_s, now)
     words = "no TTL" if ttl_s is None else f"TTL {duration(ttl_s)}"
     what = [f"set {words} on {chosen.words()} of {target}", chosen.names(), _old_ttl_line(chosen)]
     if ttl_s is None:
@@ -109,6 +108,21 @@ def plan_ttl(
         batch=BATCH,
         now=now,
     )
+
+
+def check_ttl(ttl_s: float | None) -> None:
+    """Raise BadUsage for a TTL in seconds that would delete the key at once or overflow."""
+    if ttl_s is not None and not 0.001 <= ttl_s <= LONGEST_TTL_S:
+        raise BadUsage("a TTL is more than 0 seconds and at most 100 years", "to remove keys at once, delete them")
+
+
+def check_key(identity: Identity, key: bytes) -> None:
+    """Raise BadUsage for a key that this kind of server cannot name."""
+    if identity.kind == "memcached" and not valid_memcached_key(key):
+        raise BadUsage(
+            f"not a Memcached key: {render((key,), 80)}",
+            "a key has 1 to 250 bytes, no spaces and no control characters",
+        )
 
 
 def valid_memcached_key(key: bytes) -> bool:
@@ -149,13 +163,8 @@ def _chosen(facts_or_keys: Iterable[KeyFacts | bytes]) -> _Chosen:
 
 
 def _checked_keys(identity: Identity, chosen: _Chosen) -> tuple[bytes, ...]:
-    if identity.kind == "memcached":
-        for key in chosen.keys:
-            if not valid_memcached_key(key):
-                raise BadUsage(
-                    f"not a Memcached key: {render((key,), 80)}",
-                    "a key has 1 to 250 bytes, no spaces and no control characters",
-                )
+    for key in chosen.keys:
+        check_key(identity, key)
     return chosen.keys
 
 
@@ -179,7 +188,7 @@ def _facts_lines(chosen: _Chosen) -> list[str]:
     return lines
 
 
-def _ttl_words(identity: Identity, ttl_s: float | None, now: float) -> tuple[Command, Command]:
+def ttl_words(identity: Identity, ttl_s: float | None, now: float) -> tuple[Command, Command]:
     """Return what stands before and after the key to set this TTL."""
     if identity.kind == "memcached":
         whole = 0 if ttl_s is None else math.ceil(ttl_s)
@@ -212,9 +221,9 @@ def _ttl_undo(identity: Identity, chosen: _Chosen, now: float) -> str:
         return "no undo: the old TTLs are not kept"
     known = chosen.known[0] if chosen.known else KeyFacts(chosen.keys[0])
     if known.has_ttl is False:
-        head, tail = _ttl_words(identity, None, now)
+        head, tail = ttl_words(identity, None, now)
     elif known.ttl_s is not None and known.ttl_s > 0:
-        head, tail = _ttl_words(identity, known.ttl_s, now)
+        head, tail = ttl_words(identity, known.ttl_s, now)
     else:
         return "no undo: the old TTL is unknown"
     when = "" if known.has_ttl is False else f" (it had {duration(known.ttl_s)} left)"

@@ -26,10 +26,12 @@ FLAGS: dict[str, frozenset[str]] = {
 
 ON_EVERY_SERVER = frozenset({"flush_all", "cache_memlimit", "lru", "slabs", "lru_crawler", "verbosity"})
 STORES = frozenset({"set", "add", "replace", "append", "prepend"})
-ON_A_KEY = frozenset({"delete", "touch", "incr", "decr"}) | STORES
+ON_A_KEY = frozenset({"delete", "touch", "incr", "decr", "ms"}) | STORES
 
 _WORD = re.compile(rb"[^\x00-\x20\x7f]{1,250}")
 _NUMBER = re.compile(rb"-?\d{1,20}")
+_SETTING = re.compile(rb"[CF]\d{1,20}|T-?\d{1,12}|M[ESR]")
+"""What `ms` may be told: the version it replaces, client flags, seconds to live, the mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,15 @@ def wired(command: Command, known_odd: set[bytes]) -> Wire | CacheError:
     if name not in ON_EVERY_SERVER:
         known = flags_of(name) is not None
         why = "not sent by cachetui" if known else "not a command of memcached"
-        return Unsupported(f"{name}: {why}", "delete, touch, set, flush_all, cache_memlimit, lru and slabs are")
+        return Unsupported(f"{name}: {why}", "delete, touch, set, ms, flush_all, cache_memlimit, lru and slabs are")
     if not all(_WORD.fullmatch(word) for word in command):
         return _malformed(name)
     return Wire(name, None, b" ".join(command) + b"\r\n")
 
 
 def _on_a_key(name: str, command: Command, known_odd: set[bytes]) -> Wire | CacheError:
+    if name == "ms":
+        return _meta_set(command, known_odd)
     words = {"delete": 2, "touch": 3, "incr": 3, "decr": 3}.get(name, 5)
     if len(command) != words:
         return _malformed(name)
@@ -100,6 +104,20 @@ def _store(name: str, command: Command) -> Wire:
     _, key, client_flags, expiry_s, data = command
     head = b"%b %b %b %b %d\r\n" % (name.encode(), key, client_flags, expiry_s, len(data))
     return Wire(name, key, head + data + b"\r\n", makes=True)
+
+
+def _meta_set(command: Command, known_odd: set[bytes]) -> Wire | CacheError:
+    """Return `ms`: its words are the key, what it is told, and at the end the data."""
+    settings = command[2:-1]
+    told = {setting[:1] for setting in settings}
+    if len(command) < 3 or len(told) != len(settings) or not all(map(_SETTING.fullmatch, settings)):
+        return _malformed("ms")
+    key, data = command[1], command[-1]
+    check(key, known_odd)
+    word, base64_flag = written(key)
+    head = b" ".join((b"ms", word, b"%d" % len(data), *settings)) + base64_flag + b"\r\n"
+    says = ((b"HD", b"STORED"), (b"EX", b"EXISTS"), (b"NF", b"NOT_FOUND"), (b"NS", b"NOT_STORED"))
+    return Wire("ms", key, head + data + b"\r\n", makes=b"C" not in told, says=says)
 
 
 def _malformed(name: str) -> Refused:

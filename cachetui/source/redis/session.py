@@ -28,6 +28,9 @@ from cachetui.source.redis.replies import as_bytes, as_list, as_text
 
 LaneName = Literal["stats", "lists", "keys"]
 
+Exchange = Callable[[Sequence[Sequence[Argument]]], Awaitable[list[object]]]
+"""Sends one pipeline; a CacheError stands in the place of a refused command."""
+
 _NETWORK = (OSError, RedisError, EOFError, faults.Garbage, faults.ReplyTooLong, faults.ClosedEarly)
 _TLS_SHARE = 0.7
 """Part of the deadline for a TLS handshake; the rest finds out whether TLS is spoken at all."""
@@ -125,9 +128,38 @@ class Session:
             answers = await self._exchange(link, [commands[at] for at in due]) if due else []
             replies: list[object] = [self.denied.get(name) for name in names]
             for at, answer in zip(due, answers, strict=True):
-                replies[at] = self._understood(answer, names[at])
+                replies[at] = self.understood(answer, names[at])
             await self._raise_busy(link, replies)
         return replies
+
+    @asynccontextmanager
+    async def alone(self, lane: LaneName) -> AsyncIterator[Exchange]:
+        """Yield what sends pipelines on one connection that nobody else uses meanwhile; it answers like `ask_all`.
+
+        Everything is sent, also what was refused before. The connection is closed when the body
+        fails or is cancelled, so that no transaction is left open on it.
+        """
+        async with self._ready(self._lanes[lane]) as link:
+            if link.database_due:
+                await self._select(link)
+
+            async def exchange(commands: Sequence[Sequence[Argument]]) -> list[object]:
+                answers = await self._exchange(link, commands)
+                return [
+                    self.understood(answer, command_name(command))
+                    for answer, command in zip(answers, commands, strict=True)
+                ]
+
+            try:
+                yield exchange
+            except BaseException:
+                await link.close()
+                raise
+
+    @property
+    def timeout_s(self) -> float:
+        """The deadline of one call."""
+        return self._credentials.timeout_s
 
     async def _select(self, link: Link) -> None:
         """Select the database, which a script was in the way of when we connected."""
@@ -140,7 +172,8 @@ class Session:
             self._lose(link)
             raise faults.from_exception(error, link.address, self._credentials.timeout_s) from error
 
-    def _understood(self, answer: object, name: str) -> object:
+    def understood(self, answer: object, name: str) -> object:
+        """Return the CacheError for a refusal of the command `name`, and remember one that will stay; else `answer`."""
         if not isinstance(answer, RefusedReply):
             return answer
         error = faults.reply_error(str(answer), name)
@@ -240,7 +273,7 @@ class Session:
         due = [command for command in commands if command_name(command) not in self.denied]
         told: dict[object, object] = {}
         for command, answer in zip(due, await self._exchange(link, due) if due else [], strict=True):
-            reply = self._understood(answer, command_name(command))
+            reply = self.understood(answer, command_name(command))
             told[command[0]] = None if isinstance(reply, CacheError) else reply
         info = as_bytes(told["INFO"]) if told.get("INFO") is not None else None
         role = next(iter(as_list(told.get("ROLE"))), link.hello.get("role"))
@@ -265,7 +298,7 @@ class Session:
             self.features = Features()
             return
         (answer,) = await self._exchange(link, [["COMMAND", "INFO", *Features.ASKED]])
-        reply = self._understood(answer, "COMMAND INFO")
+        reply = self.understood(answer, "COMMAND INFO")
         if isinstance(reply, Busy):
             return
         self.features = Features() if isinstance(reply, CacheError) else read_features(reply)
