@@ -37,6 +37,23 @@ async def test_every_command_that_looks_only_reads(stack: Server, redis7: Server
     assert set(READS) - known == NEWER
 
 
+async def test_looking_changes_nothing(stack: Server) -> None:
+    keys = arrange_all(stack)
+    with stack.client() as client:
+        client.pfadd("hyperloglog", *range(2_000))
+        client.hset("hash", mapping={str(number): number for number in range(1_000)})
+        client.zadd("zset", {"m": 1})
+        client.xadd("stream", {"f": "v"})
+        client.xgroup_create("stream", "g", id="0")
+        client.setrange("zeros", 100_000, "x")
+        before = client.info("persistence")["rdb_changes_since_last_save"]
+        async with source_of(stack) as source:
+            for key in (*keys, "hyperloglog", "hash", "zset", "stream", "zeros"):
+                for order in ("", "descending", "oldest", "geo", "bits"):
+                    assert await windows(source, key.encode(), order=order, rows=1_000)
+        assert client.info("persistence")["rdb_changes_since_last_save"] == before
+
+
 # JSON
 
 
