@@ -172,7 +172,7 @@ def head_line(columns: Sequence[Column], widths: Sequence[int], sorted_by: int |
     parts = []
     for at, (column, width) in enumerate(zip(columns, widths, strict=True)):
         if width:
-            arrow = ("v" if descending else "^") if at == sorted_by else ""
+            arrow = (" v" if descending else " ^") if at == sorted_by else ""
             parts.append(fit(column.head + arrow, width, column.align))
     return line(("  " + " ".join(parts), "muted"))
 

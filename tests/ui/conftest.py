@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 from cachetui.config import Settings, parse_target
 from cachetui.ui.app import CachetuiApp
+from cachetui.ui.live import Live
 
 WAIT_S = 10.0
 
@@ -20,6 +21,12 @@ class Screen:
 
     def __init__(self, app: CachetuiApp, pilot: Pilot[None]) -> None:
         self.app, self.pilot = app, pilot
+
+    @property
+    def live(self) -> Live:
+        """What is behind the screen."""
+        assert self.app.live is not None
+        return self.app.live
 
     def text(self, selector: str = "") -> str:
         """Return what a canvas (or all of them) shows."""

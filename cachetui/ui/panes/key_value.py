@@ -158,11 +158,12 @@ def ttl_words(facts: KeyFacts) -> str:
 
 
 def _facts_words(facts: KeyFacts) -> str:
-    known = [facts.type, f"TTL {ttl_words(facts)}", text.size(facts.size_bytes), facts.encoding]
+    known = [facts.type, f"TTL {ttl_words(facts)}", text.size(facts.size_bytes)]
     if facts.length is not None:
         known.append(f"{facts.length:,} {'bytes' if facts.type in ('string', 'item') else 'elements'}")
     if facts.idle_s is not None:
         known.append(f"idle {text.duration(facts.idle_s)}")
     if facts.frequency is not None:
         known.append(f"frequency {facts.frequency}")
+    known.append(facts.encoding)
     return "  ".join(word for word in known if word)

@@ -262,7 +262,7 @@ class KeysPane(Pane):
             height - len(top),
             lambda entry: self.cells(scene, entry),
             empty=self._empty_words(scene),
-            sorted_by=_HEADS[sorting],
+            sorted_by=None if self.compact else _HEADS[sorting],
             descending=self.wanted.descending and sorting != "name",
         )
 
