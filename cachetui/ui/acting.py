@@ -20,6 +20,7 @@ from cachetui.actions.plan import (
 )
 from cachetui.errors import BadUsage, Refused
 from cachetui.model import Identity, KeyFacts, Stats
+from cachetui.ui import editing
 from cachetui.ui.panes.clients import ClientsPane
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.screens.dialog import Choice, Prompt
@@ -68,8 +69,11 @@ async def act(app: CachetuiApp, live: Live, command_id: str) -> None:
     if outcome is not None:
         await live.read_journal()
         live.refresh()
-        if plan.deletes or command_id == "ttl":
+        if plan.needs in ("delete", "ttl", "edit"):
             _forget(app, live)
+            opened = live.browser.state.opened
+            if opened is not None:
+                await live.browser.open(opened)
         app.say(outcome.line(), severity="information" if outcome.exit_code == 0 else "warning")
 
 
@@ -86,6 +90,8 @@ async def _delete(app: CachetuiApp, live: Live, identity: Identity) -> Plan | No
     pane = app.pane
     if not isinstance(pane, KeysPane):
         raise Refused("select a key first", "press 2 for the keys")
+    if (plan := editing.removed(pane, live, identity)) is not None:
+        return plan
     marked, selected = pane.marked(), pane.selected()
     if not marked and selected is None:
         raise Refused("no key is selected", "move to a key or a prefix")
@@ -234,6 +240,11 @@ _POLICY_WORDS = {
 _PLANS = {
     "delete": _delete,
     "ttl": _ttl,
+    "edit": editing.edited,
+    "new": editing.added,
+    "rename": editing.renamed,
+    "copy-key": editing.copied,
+    "import": editing.loaded,
     "policy": _policy,
     "maxmemory": _maxmemory,
     "kill": _kill,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+
+import pytest
 
 from cachetui.config import state_dir
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.screens.dialog import Choice, Prompt
+from cachetui.ui.screens.preview import Preview
 from tests.servers.launch import Server
 from tests.ui.conftest import Open, Screen
 from tests.ui.test_views import fill
@@ -212,3 +216,132 @@ async def test_a_part_says_that_it_is_one(new_server: Callable[..., Server], das
         await screen.press("r")
         await screen.until(lambda: screen.live.browser.state.index.total == 200_000)
         await screen.shows("200k", "#keys-pane")
+
+
+async def applied(screen: Screen) -> str:
+    """Confirm the preview that opens; return its words and leave it."""
+    await screen.until(lambda: isinstance(screen.app.screen, Preview))
+    await screen.pilot.pause()
+    words = screen.dialog()
+    await screen.press("y")
+    await screen.until(lambda: " done" in screen.dialog() or "nothing" in screen.dialog().lower())
+    await screen.press("escape")
+    await screen.until(lambda: not isinstance(screen.app.screen, Preview))
+    return words
+
+
+async def test_a_value_is_edited_in_place_and_keeps_its_ttl(redis_like: Server, dashboard: Open) -> None:
+    fill(redis_like)
+    redis_like.command("SET", "user:1", "before", "EX", "1000")
+    async with dashboard(redis_like.url) as screen:
+        await keys(screen)
+        await screen.press("o")
+        await typed(screen, "user:1")
+        await screen.shows("before", "#keys-pane")
+        await screen.press("e")
+        await chosen(screen, "here")
+        await screen.until(lambda: isinstance(screen.app.screen, Prompt))
+        await screen.press("!")
+        await screen.press("enter")
+        words = await applied(screen)
+        assert "before!" in words
+        await screen.shows("before!", "#keys-pane")
+    assert redis_like.command("GET", "user:1") == b"before!"
+    assert 900 < redis_like.command("TTL", "user:1") <= 1000  # type: ignore[operator]
+
+
+async def test_what_somebody_else_wrote_meanwhile_is_not_overwritten(redis7: Server, dashboard: Open) -> None:
+    fill(redis7)
+    async with dashboard(redis7.url) as screen:
+        await keys(screen)
+        await screen.press("o")
+        await typed(screen, "user:1")
+        await screen.until(lambda: screen.live.browser.state.value is not None)
+        await screen.press("e")
+        await chosen(screen, "here")
+        await screen.until(lambda: isinstance(screen.app.screen, Prompt))
+        await screen.press("x", "enter")
+        await screen.until(lambda: isinstance(screen.app.screen, Preview))
+        redis7.command("SET", "user:1", "theirs")
+        await screen.press("y")
+        await screen.until(lambda: "changed" in screen.dialog())
+        await screen.press("escape")
+    assert redis7.command("GET", "user:1") == b"theirs"
+
+
+async def test_elements_are_edited_added_and_removed(redis7: Server, dashboard: Open) -> None:
+    fill(redis7)
+    redis7.command("HSET", "h", "f", "1", "g", "2")
+    async with dashboard(redis7.url) as screen:
+        pane = await keys(screen)
+        assert pane.table.select(("key", b"h"))
+        await screen.press("enter")
+        await screen.shows("field", "#keys-pane")
+        await screen.press("tab", "j")
+        item = pane.value.item(screen.live.browser.state.value)
+        assert item is not None
+        await screen.press("e")
+        await chosen(screen, "here")
+        await typed(screen, "9")
+        await applied(screen)
+        assert redis7.command("HGET", "h", item.label) == item.data + b"9"
+        await screen.press("n")
+        await typed(screen, "new=7")
+        await applied(screen)
+        assert redis7.command("HGET", "h", "new") == b"7"
+        await screen.until(lambda: len(screen.live.browser.state.value.items) == 3)  # type: ignore[union-attr]
+        item = pane.value.item(screen.live.browser.state.value)
+        assert item is not None
+        await screen.press("d")
+        await applied(screen)
+        assert redis7.command("HEXISTS", "h", item.label) == 0 and redis7.command("HLEN", "h") == 2
+
+
+async def test_keys_are_made_renamed_copied_and_loaded(redis7: Server, dashboard: Open, tmp_path: Path) -> None:
+    fill(redis7)
+    (tmp_path / "keys.redis").write_text('SET loaded "a b"\nSET tags other\nRPUSH queue:new 1 2\n')
+    async with dashboard(redis7.url) as screen:
+        pane = await keys(screen)
+        await screen.press("n")
+        await typed(screen, "made")
+        await chosen(screen, "zset")
+        await typed(screen, "1=a 2=b")
+        await applied(screen)
+        assert redis7.command("ZSCORE", "made", "b") == 2.0
+        await screen.press("r")
+        await screen.until(lambda: pane.table.place("key", b"made") is not None)
+        assert pane.table.select(("key", b"made"))
+        await screen.press("C")
+        await typed(screen, "2")
+        await applied(screen)
+        assert redis7.command("ZCARD", "made2") == 2
+        await screen.press("R")
+        await typed(screen, "3")
+        await applied(screen)
+        assert redis7.command("EXISTS", "made", "made3") == 1
+        await screen.press("L")
+        await typed(screen, str(tmp_path / "keys.redis"))
+        words = await applied(screen)
+        assert "1 keys that exist already" in words
+    assert redis7.command("GET", "loaded") == b"a b" and redis7.command("LLEN", "queue:new") == 2
+    assert redis7.command("TYPE", "tags") == b"set"
+
+
+async def test_the_editor_is_started_and_what_it_wrote_is_planned(
+    redis7: Server, dashboard: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(redis7)
+    redis7.command("SET", "user:1", "one\ntwo")
+    script = tmp_path / "ed"
+    script.write_text("#!/bin/sh\nprintf 'one\\nthree\\n' > \"$1\"\n")
+    script.chmod(0o700)
+    monkeypatch.setenv("VISUAL", str(script))
+    monkeypatch.setattr("textual.app.App.suspend", lambda app: nullcontext())
+    async with dashboard(redis7.url) as screen:
+        await keys(screen)
+        await screen.press("o")
+        await typed(screen, "user:1")
+        await screen.until(lambda: screen.live.browser.state.value is not None)
+        await screen.press("e")
+        await applied(screen)
+    assert redis7.command("GET", "user:1") == b"one\nthree"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cachetui.ui.app import _JUMPS, _LEAVING, _MOVES
 from cachetui.ui.commands import BY_ID, COMMANDS, VIEWS, with_table
+from cachetui.ui.panes import keys
 from cachetui.ui.presses import ANSWERS, DIALOGS
 from cachetui.ui.views import MAKERS
 
@@ -24,7 +25,7 @@ def test_every_view_in_the_table_can_be_made_and_no_other() -> None:
 
 
 def test_every_command_does_something() -> None:
-    panes = {"sort", "reverse", "mark", "flat", "group", "left", "right"}
+    panes = {"group", *keys._ANSWERS}
     moves = {*_MOVES, *_JUMPS, "page-down", "page-up"}
     views = {row.id for row in VIEWS}
     risky = {row.id for row in COMMANDS if row.risk != "none"}
