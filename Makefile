@@ -20,7 +20,7 @@ demo: $(VENV)/.demo  ## a living cache on this machine, and the dashboard on it;
 
 test: servers $(VENV)/.dev  ## the whole test suite, on real servers (installs them where it may)
 	@echo "Running the tests"
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 3 --dist worksteal
 
 check: $(VENV)/.dev  ## the quick checks: format, lint, types, import layers
 	@echo "Checking format, lint, types and import layers"

@@ -61,7 +61,7 @@ COMMANDS: tuple[CommandRow, ...] = (
     CommandRow(
         "measure", "M", "measure all", "read size, TTL and use of every key, paced; again to stop", where=("keys",)
     ),
-    CommandRow("decode", "a", "show as", "choose the decoder for values of this prefix", where=("keys",), footer=True),
+    CommandRow("decode", "a", "show as", "choose the decoder for values of this prefix", where=("keys",)),
     CommandRow("fold", "J", "fold", "fold or unfold a JSON value", where=("keys",)),
     CommandRow("next-window", "right_square_bracket", "next window", "read on in a big value", where=("keys",)),
     CommandRow("previous-window", "left_square_bracket", "window back", "read back in a big value", where=("keys",)),
