@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,46 +13,10 @@ from cachetui.errors import CacheError, Changed, Denied, ServerError, TimedOut, 
 from cachetui.source.base import Check
 from tests.contract.redis_targets import source_of, until
 from tests.servers.launch import Server
+from tests.servers.meddling import before_exec, cut_at, proxied
 
 VALUE = Check((b"GET", b"k"), b"old", "the value of k")
 SET = (b"SET", b"k", b"new", b"KEEPTTL")
-
-
-@asynccontextmanager
-async def proxied(server: Server, rewrite: Callable[[bytes], bytes | None]) -> AsyncIterator[int]:
-    """Serve a port that passes everything on; `rewrite` sees what the client says, and None cuts both sides off."""
-    writers: list[asyncio.StreamWriter] = []
-    tasks: list[asyncio.Task[None]] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", server.port)
-        writers.extend((writer, back))
-
-        async def answers() -> None:
-            while data := await there.read(65536):
-                writer.write(data)
-            writer.close()
-
-        tasks.append(asyncio.create_task(answers()))
-        while data := await reader.read(1 << 20):
-            passed = await asyncio.to_thread(rewrite, data)
-            if passed is None:
-                writer.transport.abort()
-                back.transport.abort()
-                return
-            back.write(passed)
-        back.close()
-
-    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield listener.sockets[0].getsockname()[1]
-    finally:
-        listener.close()
-        for writer in writers:
-            writer.transport.abort()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextmanager
@@ -162,11 +126,7 @@ async def test_what_was_changed_is_said_and_nothing_is_written(
 async def test_a_change_between_the_look_and_the_write_is_never_overwritten(redis_like: Server) -> None:
     redis_like.command("SET", "k", "old")
 
-    def meddle(data: bytes) -> bytes:
-        if b"EXEC" in data:
-            redis_like.command("SET", "k", "theirs")
-        return data
-
+    meddle = before_exec(lambda: redis_like.command("SET", "k", "theirs"))
     async with proxied(redis_like, meddle) as port, source_of(port) as source:
         with pytest.raises(Changed, match="the value of k was changed by somebody else") as refused:
             await source.transact([b"k"], [VALUE], [SET, (b"SET", b"other", b"1")])
@@ -199,11 +159,7 @@ async def test_a_key_that_is_written_all_the_time_loses_no_write_of_anybody(redi
 async def test_another_field_of_a_watched_key_is_said_as_such(redis7: Server) -> None:
     redis7.command("HSET", "h", "f", "old")
 
-    def meddle(data: bytes) -> bytes:
-        if b"EXEC" in data:
-            redis7.command("HSET", "h", "other", "1")
-        return data
-
+    meddle = before_exec(lambda: redis7.command("HSET", "h", "other", "1"))
     check = Check((b"HGET", b"h", b"f"), b"old", "field f of h")
     async with proxied(redis7, meddle) as port, source_of(port) as source:
         with pytest.raises(
@@ -285,13 +241,11 @@ async def test_a_cancelled_call_leaves_no_transaction_open(redis7: Server) -> No
     held = threading.Event()
     reached = threading.Event()
 
-    def hold(data: bytes) -> bytes:
-        if b"EXEC" in data and not held.is_set():
-            reached.set()
-            held.wait(10)
-        return data
+    def hold() -> None:
+        reached.set()
+        held.wait(10)
 
-    async with proxied(redis7, hold) as port, source_of(port, timeout_s=10.0) as source:
+    async with proxied(redis7, before_exec(hold)) as port, source_of(port, timeout_s=10.0) as source:
         call = asyncio.create_task(source.transact([b"k"], [VALUE], [SET]))
         await until(reached.is_set)
         call.cancel()
@@ -304,7 +258,7 @@ async def test_a_cancelled_call_leaves_no_transaction_open(redis7: Server) -> No
 
 async def test_a_connection_lost_before_the_write_says_that_nothing_was_sent(redis7: Server) -> None:
     redis7.command("SET", "k", "old")
-    async with proxied(redis7, lambda data: None if b"WATCH" in data else data) as port, source_of(port) as source:
+    async with proxied(redis7, cut_at(b"WATCH")) as port, source_of(port) as source:
         with pytest.raises(Unreachable) as lost:
             await source.transact([b"k"], [VALUE], [SET])
         assert lost.value.detail["sent"] is False
@@ -317,7 +271,7 @@ async def test_a_connection_lost_before_the_write_says_that_nothing_was_sent(red
 
 async def test_a_connection_lost_with_the_write_leaves_it_open_what_became_of_it(redis7: Server) -> None:
     redis7.command("SET", "k", "old")
-    async with proxied(redis7, lambda data: None if b"EXEC" in data else data) as port, source_of(port) as source:
+    async with proxied(redis7, cut_at(b"EXEC")) as port, source_of(port) as source:
         with pytest.raises(Unreachable) as lost:
             await source.transact([b"k"], [VALUE], [SET])
         assert "sent" not in lost.value.detail
@@ -369,7 +323,7 @@ async def test_other_calls_on_the_lane_wait_and_are_not_caught_in_it(redis7: Ser
 async def test_a_cluster_node_refuses_what_lies_in_two_slots(new_server: Callable[..., Server]) -> None:
     server = new_server("redis7", "--cluster-enabled", "yes")
     server.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-    await until(lambda: b"cluster_state:ok" in bytes(str(server.command("CLUSTER", "INFO")), "utf-8"))
+    await until(lambda: "cluster_state:ok" in str(server.command("CLUSTER", "INFO")))
     async with source_of(server) as source:
         with pytest.raises(ServerError, match="CROSSSLOT: the keys of one command live in different slots"):
             await source.transact([b"a", b"b"], [], [(b"SET", b"a", b"1"), (b"SET", b"b", b"1")])

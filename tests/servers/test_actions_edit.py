@@ -1,409 +1,246 @@
-"""Edits through the one writer on real servers: only on what was seen, TTL kept, journalled as they went."""
+"""Edits of whole values by the one writer: what was seen is changed, what somebody else wrote is not."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import dataclasses
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from redis import Redis
 
-from cachetui.actions.apply import Guard, Outcome, apply
-from cachetui.actions.journal import Journal
-from cachetui.actions.plan import (
-    NewKind,
-    Plan,
-    plan_copy,
-    plan_hash_field,
-    plan_import,
-    plan_list_element,
-    plan_list_push,
-    plan_new,
-    plan_rename,
-    plan_set_member,
-    plan_set_string,
-    plan_stream_entry,
-    plan_zset_member,
-)
-from cachetui.config import parse_target
-from cachetui.errors import Refused
-from cachetui.model import Identity
-from cachetui.source.base import Command, Source
-from cachetui.source.connect import open_source
-from tests.contract.memcached_targets import Plain
+from cachetui.actions.apply import Guard, apply
+from cachetui.actions.plan import plan_copy, plan_import, plan_new, plan_rename, plan_set_string
+from cachetui.errors import Denied, Refused
+from cachetui.model import Check
+from tests.contract.redis_targets import until
+from tests.servers.bench import Bench, bench_of
 from tests.servers.launch import Server
+from tests.servers.meddling import before_exec, cut_at, proxied
 
-FREE = Guard(read_only=False)
-KEY = b"user:\x00\xff\r\n1"
-WHOLE_BYTES = 16 * 1024 * 1024
-
-Run = Callable[[Plan], Awaitable[Outcome]]
-Connect = Callable[[str], Awaitable[Source]]
+KEY = b"\xff odd\r\n\x00key"
+ODD = b"\x00\xff\r\n\x1b[2J"
+READ_ONLY = Guard(read_only=True, reason="profile prod")
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "journal.jsonl")
+async def bench(redis_like: Server, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with bench_of(redis_like, tmp_path) as opened:
+        yield opened
 
 
-@pytest.fixture
-async def connect() -> AsyncIterator[Connect]:
-    """Open sources that are closed at the end of the test."""
-    opened: list[Source] = []
-
-    async def start(url: str) -> Source:
-        opened.append(await open_source(parse_target(url)))
-        return opened[-1]
-
-    yield start
-    for each in opened:
-        await each.close()
-
-
-@pytest.fixture
-async def source(redis_like: Server, connect: Connect) -> Source:
-    return await connect(redis_like.url)
-
-
-@pytest.fixture
-def plain(redis_like: Server) -> Redis:
-    return redis_like.client()
+async def test_a_string_is_replaced_and_keeps_its_ttl(bench: Bench) -> None:
+    with bench.server.client() as client:
+        client.set(KEY, b"old\x00", ex=1000)
+        client.set(b"ever", b"old")
+        plan = await bench.edited(KEY, ODD)
+        assert client.get(KEY) == b"old\x00"
+        outcome = await bench.run(plan)
+        assert (outcome.state, outcome.done, outcome.verified, outcome.exit_code) == ("done", 1, True, 0)
+        assert outcome.checks == ("read back: as it was written",)
+        assert client.get(KEY) == ODD
+        assert 990 < client.ttl(KEY) <= 1000
+        await bench.run(await bench.edited(b"ever", b""))
+        assert (client.get(b"ever"), client.ttl(b"ever")) == (b"", -1)
+    entry = bench.journal.read()[-1]
+    assert entry.commands[0].startswith('SET "\\xff odd') and entry.commands[0].endswith("KEEPTTL")
+    assert entry.undo.startswith("SET ") and entry.outcome == "done"
 
 
-@pytest.fixture
-def run(source: Source, journal: Journal) -> Run:
-    return lambda plan: apply(plan, source, journal=journal, guard=FREE)
+async def test_a_megabyte_is_edited(bench: Bench) -> None:
+    old, new = bytes(range(256)) * 4096, ODD * 120_000
+    with bench.server.client() as client:
+        client.set(KEY, old, ex=1000)
+        plan = await bench.edited(KEY, new)
+        assert plan.undo == "no undo: the old value (1.0MB) is not kept"
+        assert all(len(line) < 2000 and line.isprintable() for line in (*plan.what, *plan.preview_commands()))
+        assert (await bench.run(plan)).state == "done"
+        assert client.get(KEY) == new
+        assert client.ttl(KEY) > 990
 
 
-def of(source: Source) -> tuple[Identity, str]:
-    assert source.identity is not None
-    return source.identity, source.name
+async def test_a_value_that_was_read_in_part_is_not_written_back(bench: Bench) -> None:
+    with bench.server.client() as client:
+        client.set(KEY, b"x" * 1000)
+        value = await bench.source.value(KEY, max_bytes=999)
+        with pytest.raises(Refused, match="only a part of its 1000B was read; writing it back would cut off the rest"):
+            plan_set_string(*bench.who, value, b"short")
+        assert client.strlen(KEY) == 1000
 
 
-async def string_plan(source: Source, key: bytes, new: bytes) -> Plan:
-    return plan_set_string(*of(source), await source.value(key, max_bytes=WHOLE_BYTES), new)
-
-
-def assert_done(outcome: Outcome, commands: int = 1) -> None:
-    assert (outcome.state, outcome.done, outcome.exit_code) == ("done", commands, 0), outcome.line()
-
-
-def assert_nothing_done(outcome: Outcome, journal: Journal, words: str) -> None:
-    """Check that the outcome, its exit code and the journal all say that nothing was done, and why."""
-    assert (outcome.state, outcome.done, outcome.failed, outcome.unknown, outcome.exit_code) == ("refused", 0, 0, 0, 5)
-    assert words in outcome.reason
-    assert "nothing was written" in outcome.reason
-    entry = journal.read(1)[0]
-    assert (entry.outcome, entry.done, entry.error) == ("refused", 0, outcome.reason)
-    assert entry.left == outcome.left > 0
-
-
-async def test_a_string_is_set_with_its_ttl(source: Source, plain: Redis, run: Run, journal: Journal) -> None:
-    plain.set(KEY, b"old\x00\xff", px=500_000)
-    plan = await string_plan(source, KEY, b"new\r\n\xfe")
-    assert plan.undo == r'SET "user:\x00\xff\r\n1" "old\x00\xff" KEEPTTL'
-    outcome = await run(plan)
-    assert_done(outcome)
-    assert outcome.verified is True
-    assert plain.get(KEY) == b"new\r\n\xfe"
-    assert 490_000 < plain.pttl(KEY) <= 500_000
-    assert journal.read(1)[0].outcome == "done"
-
-
-async def test_a_value_that_somebody_else_wrote_stays(source: Source, plain: Redis, run: Run, journal: Journal) -> None:
-    plain.set(KEY, b"old")
-    plan = await string_plan(source, KEY, b"mine")
-    plain.set(KEY, b"theirs\x1b[2J" + b"x" * 500)
-    outcome = await run(plan)
-    assert_nothing_done(outcome, journal, r"was changed by somebody else")
-    assert r"theirs\x1b[2J" in outcome.reason
-    assert len(outcome.reason) < 500
-    assert plain.get(KEY) == b"theirs\x1b[2J" + b"x" * 500
-
-
-@pytest.mark.parametrize("meanwhile", ["gone", "another type"])
-async def test_a_key_that_is_gone_or_of_another_type_stays_so(
-    source: Source, plain: Redis, run: Run, journal: Journal, meanwhile: str
+@pytest.mark.parametrize(
+    ("changes", "now"),
+    [
+        ([("SET", "k", "theirs\x1b")], "theirs\\x1b"),
+        ([("DEL", "k")], None),
+        ([("DEL", "k"), ("LPUSH", "k", "x")], "another type of value"),
+    ],
+)
+async def test_what_somebody_else_wrote_is_shown_and_stays(
+    bench: Bench, changes: list[tuple[str, ...]], now: str | None
 ) -> None:
-    plain.set(KEY, b"old")
-    plan = await string_plan(source, KEY, b"mine")
-    plain.delete(KEY)
-    if meanwhile == "another type":
-        plain.rpush(KEY, b"theirs")
-    assert_nothing_done(await run(plan), journal, "is gone" if meanwhile == "gone" else "changed by somebody else")
-    assert plain.exists(KEY) == (meanwhile == "another type")
+    bench.server.command("SET", "k", "old")
+    plan = await bench.edited(b"k", b"mine")
+    for change in changes:
+        bench.server.command(*change)
+    before = bench.server.command("DUMP", "k")
+    said = await bench.refused(plan)
+    assert said.detail == {"what": "the value of k", "now": now}
+    assert bench.server.command("DUMP", "k") == before
 
 
-async def test_a_part_of_a_value_is_never_written_back(source: Source, plain: Redis) -> None:
-    plain.set(KEY, b"x" * 100)
-    value = await source.value(KEY, max_bytes=50)
-    with pytest.raises(Refused, match="only a part"):
-        plan_set_string(*of(source), value, b"y")
+async def test_a_change_between_the_look_and_the_write_stays(redis_like: Server, tmp_path: Path) -> None:
+    redis_like.command("SET", "k", "old")
+    meddle = before_exec(lambda: redis_like.command("SET", "k", "theirs"))
+    async with (
+        proxied(redis_like, meddle) as port,
+        bench_of(redis_like, tmp_path, f"redis://127.0.0.1:{port}") as bench,
+    ):
+        said = await bench.refused(await bench.edited(b"k", b"mine"))
+        assert said.detail == {"what": "the value of k", "now": "theirs"}
+    assert redis_like.command("GET", "k") == b"theirs"
 
 
-async def test_fields_of_a_hash(source: Source, plain: Redis, run: Run, journal: Journal) -> None:
-    plain.hset(KEY, mapping={b"\xff": b"1", b"stays": b"s"})
-    plain.pexpire(KEY, 500_000)
-    who = of(source)
-    assert_done(await run(plan_hash_field(*who, KEY, b"\xff", old=b"1", new=b"2")))
-    assert_done(await run(plan_hash_field(*who, KEY, b"\n", old=None, new=b"")))
-    assert plain.hgetall(KEY) == {b"\xff": b"2", b"\n": b"", b"stays": b"s"}
-    assert_done(await run(plan_hash_field(*who, KEY, b"\n", old=b"", new=None)))
-    assert plain.hgetall(KEY) == {b"\xff": b"2", b"stays": b"s"}
-    assert plain.pttl(KEY) > 490_000
-    late = plan_hash_field(*who, KEY, b"\xff", old=b"2", new=b"3")
-    plain.hset(KEY, b"\xff", b"theirs")
-    assert_nothing_done(await run(late), journal, "it reads theirs now")
-    assert plain.hget(KEY, b"\xff") == b"theirs"
+async def test_no_write_of_a_rival_in_a_loop_is_lost(bench: Bench) -> None:
+    bench.server.command("SET", "k", "0")
+    stop = threading.Event()
+    counted: list[int] = []
 
+    def rival() -> None:
+        with bench.server.client() as client:
+            while not stop.is_set():
+                client.incr("k")
+                counted.append(1)
 
-@pytest.mark.parametrize("server", ["valkey9", "stack"])
-@pytest.mark.parametrize("keepttl_known", [False, True])
-async def test_a_field_keeps_its_own_ttl(
-    request: pytest.FixtureRequest, connect: Connect, journal: Journal, server: str, keepttl_known: bool
-) -> None:
-    started: Server = request.getfixturevalue(server)
-    source, plain = await connect(started.url), started.client()
-    if keepttl_known and (await source.flags(["HSETEX"]))["HSETEX"] is None:
-        keepttl_known = False
-    plain.hset("h", mapping={"f": "old", "other": "o"})
-    plain.execute_command("HPEXPIRE", "h", 400_000, "FIELDS", 1, "f")
-    (item,) = [item for item in (await source.value(b"h")).items if item.label == b"f"]
-    assert item.ttl_s is not None
-    plan = plan_hash_field(
-        *of(source), b"h", b"f", old=b"old", new=b"new", field_ttl_s=item.ttl_s, keepttl_known=keepttl_known
-    )
-    assert_done(await apply(plan, source, journal=journal, guard=FREE), len(plan.steps))
-    assert plain.hget("h", "f") == b"new"
-    (left_ms,) = plain.execute_command("HPTTL", "h", "FIELDS", 1, "f")
-    assert 380_000 < left_ms <= 400_000
-    assert plain.execute_command("HPTTL", "h", "FIELDS", 1, "other") == [-1]
-
-
-async def test_elements_of_a_list(source: Source, plain: Redis, run: Run, journal: Journal) -> None:
-    plain.rpush(KEY, *[b"same"] * 5, b"\xff")
-    plain.pexpire(KEY, 500_000)
-    who = of(source)
-    assert_done(await run(plan_list_element(*who, KEY, 5, old=b"\xff", new=b"\x00", length=6)))
-    assert_done(await run(plan_list_push(*who, KEY, b"right")))
-    assert_done(await run(plan_list_push(*who, KEY, b"left", end="left")))
-    assert plain.lrange(KEY, 0, -1) == [b"left", *[b"same"] * 5, b"\x00", b"right"]
-    plain.lset(KEY, 2, b"mark")
-    # Of equal elements exactly the one at the index goes, and nothing of the removal stays behind.
-    assert_done(await run(plan_list_element(*who, KEY, 3, old=b"same", new=None, length=8)), 2)
-    assert_done(await run(plan_list_element(*who, KEY, 6, old=b"right", new=None, length=7)), 2)
-    assert plain.lrange(KEY, 0, -1) == [b"left", b"same", b"mark", b"same", b"same", b"\x00"]
-    assert plain.pttl(KEY) > 490_000
-    late = plan_list_element(*who, KEY, 0, old=b"left", new=None)
-    plain.lpush(KEY, b"theirs")
-    assert_nothing_done(await run(late), journal, "it reads theirs now")
-    assert plain.llen(KEY) == 7
-
-
-async def test_nothing_is_pushed_onto_a_list_that_is_gone(
-    source: Source, plain: Redis, run: Run, journal: Journal
-) -> None:
-    assert_nothing_done(await run(plan_list_push(*of(source), KEY, b"x")), journal, "is gone")
-    assert not plain.exists(KEY)
-
-
-async def test_members_of_a_set(source: Source, plain: Redis, run: Run, journal: Journal) -> None:
-    plain.sadd(KEY, b"\xff")
-    plain.pexpire(KEY, 500_000)
-    who = of(source)
-    # The only member in the place of the only member: the key, and its TTL, must not go in between.
-    assert_done(await run(plan_set_member(*who, KEY, old=b"\xff", new=b"\x00")), 2)
-    assert plain.pttl(KEY) > 490_000
-    assert_done(await run(plan_set_member(*who, KEY, old=None, new=b"more")))
-    assert plain.smembers(KEY) == {b"\x00", b"more"}
-    assert_done(await run(plan_set_member(*who, KEY, old=b"more", new=None)))
-    late = plan_set_member(*who, KEY, old=b"\x00", new=b"x")
-    plain.sadd(KEY, b"x")
-    assert_nothing_done(await run(late), journal, "is there already")
-    assert plain.smembers(KEY) == {b"\x00", b"x"}
-
-
-async def test_members_of_a_sorted_set(source: Source, plain: Redis, run: Run, journal: Journal) -> None:
-    plain.zadd(KEY, {b"\xff": 0.1})
-    plain.pexpire(KEY, 500_000)
-    who = of(source)
-    assert_done(await run(plan_zset_member(*who, KEY, b"\xff", old_score=0.1, new_score=0.1, renamed=b"n")), 2)
-    assert plain.pttl(KEY) > 490_000
-    assert_done(await run(plan_zset_member(*who, KEY, b"n", old_score=0.1, new_score=1e300)))
-    assert_done(await run(plan_zset_member(*who, KEY, b"i", old_score=None, new_score=float("-inf"))))
-    assert plain.zrange(KEY, 0, -1, withscores=True) == [(b"i", float("-inf")), (b"n", 1e300)]
-    assert_done(await run(plan_zset_member(*who, KEY, b"i", old_score=float("-inf"), new_score=None)))
-    late = plan_zset_member(*who, KEY, b"n", old_score=1e300, new_score=3.0)
-    plain.zadd(KEY, {b"n": 2.5})
-    assert_nothing_done(await run(late), journal, "it reads 2.5 now")
-    assert plain.zscore(KEY, b"n") == 2.5
-
-
-async def test_entries_of_a_stream(source: Source, plain: Redis, run: Run, journal: Journal) -> None:
-    plain.xadd(KEY, {b"f": b"v"}, id="5-1")
-    who = of(source)
-    assert_done(await run(plan_stream_entry(*who, KEY, entry_id=None, fields=[(b"\xff", b"\r\n"), (b"b", b"")])))
-    assert plain.xrange(KEY)[1][1] == {b"\xff": b"\r\n", b"b": b""}
-    assert_done(await run(plan_stream_entry(*who, KEY, entry_id=b"5-1", fields=None)))
-    assert plain.xlen(KEY) == 1
-    late = plan_stream_entry(*who, KEY, entry_id=None, fields=[(b"a", b"b")])
-    plain.delete(KEY)
-    assert_nothing_done(await run(late), journal, "is gone")
-    assert not plain.exists(KEY)
-
-
-NEW: list[tuple[NewKind, object, str]] = [
-    ("string", b"\xff\x00", "string"),
-    ("string", b"", "string"),
-    ("hash", [(b"f", b"v"), (b"\xff", b"")], "hash"),
-    ("list", [b"a", b"a", b"\xff"], "list"),
-    ("set", [b"a", b"b"], "set"),
-    ("zset", [(b"a", 0.1), (b"b", float("inf"))], "zset"),
-    ("stream", [(b"f", b"v")], "stream"),
-    ("hyperloglog", [b"a", b"b"], "string"),
-]
-
-
-@pytest.mark.parametrize(("kind", "content", "type_"), NEW, ids=lambda value: str(value)[:20])
-async def test_a_new_key_is_made_only_where_there_is_none(
-    source: Source, plain: Redis, run: Run, journal: Journal, kind: NewKind, content: object, type_: str
-) -> None:
-    plan = plan_new(*of(source), KEY, kind, content, ttl_s=500)  # type: ignore[arg-type]
-    outcome = await run(plan)
-    assert_done(outcome, 2)
-    assert outcome.verified is True
-    assert plain.type(KEY) == type_.encode()
-    assert 490 < plain.ttl(KEY) <= 500
-    before = plain.dump(KEY)
-    again = plan_new(*of(source), KEY, kind, content)  # type: ignore[arg-type]
-    assert_nothing_done(await run(again), journal, "is there already")
-    assert plain.dump(KEY) == before
-    assert plain.ttl(KEY) > 490
-
-
-@pytest.mark.parametrize("verb", ["rename", "copy"])
-async def test_a_name_that_is_taken_is_not_overwritten(
-    source: Source, plain: Redis, run: Run, journal: Journal, verb: str
-) -> None:
-    plain.set(KEY, b"v", px=500_000)
-    build = plan_rename if verb == "rename" else plan_copy
-    (facts,) = (await source.facts([KEY])).facts
-    assert_done(await run(build(*of(source), facts, b"\xfe new")))
-    assert plain.get(b"\xfe new") == b"v"
-    assert plain.pttl(b"\xfe new") > 490_000
-    assert plain.exists(KEY) == (verb == "copy")
-    plain.set("taken", b"theirs")
-    assert_nothing_done(await run(build(*of(source), b"\xfe new", b"taken")), journal, "is there already")
-    assert (plain.get("taken"), plain.get(b"\xfe new")) == (b"theirs", b"v")
-    assert_nothing_done(await run(build(*of(source), b"nowhere", b"other")), journal, "is gone")
-    assert not plain.exists("other")
-
-
-async def test_an_import_leaves_what_is_there_alone(source: Source, plain: Redis, run: Run) -> None:
-    plain.set("k:1", b"theirs")
-    given: list[tuple[bytes, list[Command]]] = [
-        (b"k:%d" % at, [(b"RPUSH", b"k:%d" % at, b"a", b"\xff"), (b"PEXPIRE", b"k:%d" % at, b"500000")])
-        for at in range(1500)
-    ]
-    plan = plan_import(*of(source), given, frozenset((b"k:1",)))
-    assert any("skipped: 1 keys" in line for line in plan.what)
-    plain.set("k:7", b"born since")
-    outcome = await run(plan)
-    assert (outcome.state, outcome.done, outcome.missing, outcome.failed) == ("done", 2 * 1498, 2, 0)
-    assert "1 keys are there by now" in outcome.reason
-    assert (plain.get("k:1"), plain.get("k:7"), plain.dbsize()) == (b"theirs", b"born since", 1500)
-    assert plain.lrange("k:1499", 0, -1) == [b"a", b"\xff"]
-    assert plain.pttl("k:1499") > 400_000
-
-
-async def test_read_only_and_replicas_take_no_edit(
-    source: Source, plain: Redis, journal: Journal, new_server: Callable[..., Server], redis_like: Server
-) -> None:
-    plain.set(KEY, b"old")
-    plan = await string_plan(source, KEY, b"mine")
-    with pytest.raises(Refused, match="read-only"):
-        await apply(plan, source, journal=journal, guard=Guard(read_only=True))
-    plain.replicaof("127.0.0.1", 1)
+    thread = threading.Thread(target=rival)
+    thread.start()
+    done = 0
     try:
-        await source.poll("stats")
-        outcome_or_error: object
-        try:
-            outcome_or_error = await apply(plan, source, journal=journal, guard=FREE)
-        except Refused as error:
-            outcome_or_error = error
-        else:
-            assert outcome_or_error.state in ("failed", "refused")
-        assert "replica" in str(outcome_or_error)
+        for _ in range(40):
+            value = await bench.source.value(b"k")
+            new = b"%d" % (int(value.items[0].data) + 1_000_000)
+            outcome = await bench.run(plan_set_string(*bench.who, value, new))
+            assert outcome.state in ("done", "refused")
+            done += outcome.done
     finally:
-        plain.replicaof("NO", "ONE")
-    assert plain.get(KEY) == b"old"
+        stop.set()
+        thread.join()
+    final = bench.server.command("GET", "k")
+    assert isinstance(final, bytes)
+    assert divmod(int(final), 1_000_000) == (done, len(counted))
 
 
-@pytest.mark.parametrize("denied", ["watch", "multi", "exec", "get"])
-async def test_without_a_permission_nothing_is_written(
-    redis_like: Server, plain: Redis, connect: Connect, journal: Journal, denied: str
+async def test_a_json_document_is_edited_and_keeps_its_ttl(stack: Server, tmp_path: Path) -> None:
+    async with bench_of(stack, tmp_path) as bench:
+        made = plan_new(*bench.who, KEY, "json", '{"a": [1, "é"]}'.encode(), ttl_s=1000)
+        assert (await bench.run(made)).verified is True
+        assert (await bench.run(await bench.edited(KEY, b'{"b": 2}'))).state == "done"
+        with stack.client() as client:
+            assert client.execute_command("JSON.GET", KEY) == b'{"b":2}'
+            assert 990 < client.ttl(KEY) <= 1000
+            for change in ((b"JSON.SET", KEY, b"$.b", b"3"), (b"SET", KEY, b"text"), (b"DEL", KEY)):
+                plan = await bench.edited(KEY, b"[]")
+                client.execute_command(*change)
+                await bench.refused(plan)
+                client.delete(KEY)
+                client.execute_command("JSON.SET", KEY, "$", '{"b":2}')
+
+
+async def test_without_watch_nothing_is_written(redis_like: Server, tmp_path: Path) -> None:
+    redis_like.command("SET", "k", "old")
+    redis_like.command("ACL", "SETUSER", "u", "reset", "on", ">p", "~*", "+@all", "-watch")
+    async with bench_of(redis_like, tmp_path, f"redis://u:p@{redis_like.address}") as bench:
+        for _ in range(2):
+            outcome = await bench.run(await bench.edited(b"k", b"mine"))
+            assert (outcome.state, outcome.exit_code, outcome.left) == ("refused", 5, 1)
+            assert "WATCH: not permitted" in outcome.reason and "nothing was written" in outcome.reason
+            assert isinstance(outcome.errors[0].error, Denied)
+        why = bench.source.why_not("edit")
+        assert why is not None and "WATCH" in why
+    assert redis_like.command("GET", "k") == b"old"
+    redis_like.command("ACL", "DELUSER", "u")
+
+
+async def test_read_only_and_replicas_refuse_every_edit(new_server: Callable[..., Server], tmp_path: Path) -> None:
+    server = new_server("redis7")
+    server.command("SET", "k", "old")
+    async with bench_of(server, tmp_path) as bench:
+        plans = [
+            await bench.edited(b"k", b"mine"),
+            plan_new(*bench.who, b"n", "set", [b"a"]),
+            plan_rename(*bench.who, b"k", b"n"),
+            plan_copy(*bench.who, b"k", b"n"),
+            plan_import(*bench.who, [(b"n", [(b"SET", b"n", b"v")])], ()),
+        ]
+        for plan in plans:
+            with pytest.raises(Refused, match=r"read-only \(profile prod\): [A-Z]+ was not sent"):
+                await apply(plan, bench.source, journal=bench.journal, guard=READ_ONLY)
+        server.command("REPLICAOF", "127.0.0.1", "1")
+        await bench.source.poll("stats")
+        for plan in plans:
+            with pytest.raises(Refused, match="replica and takes no writes"):
+                await bench.run(plan)
+        with pytest.raises(Refused, match="replica"):
+            await bench.edited(b"k", b"mine")
+        assert bench.journal.read() == []
+    assert server.command("GET", "k") == b"old"
+
+
+async def test_a_server_that_became_a_replica_unnoticed_refuses_itself(
+    new_server: Callable[..., Server], tmp_path: Path
 ) -> None:
-    plain.set("k", b"old")
-    plain.acl_setuser("editor", enabled=True, reset=True, passwords=["+pw"], keys=["*"], commands=["+@all"])
-    try:
-        source = await connect(redis_like.url.replace("redis://", "redis://editor:pw@"))
-        plan = await string_plan(source, b"k", b"mine")
-        plain.execute_command("ACL", "SETUSER", "editor", f"-{denied}")
-        outcome = await apply(plan, source, journal=journal, guard=FREE)
-    finally:
-        plain.acl_deluser("editor")
-    assert (outcome.state, outcome.exit_code, outcome.done) == ("refused", 5, 0)
-    assert denied in outcome.reason.lower()
-    assert plain.get("k") == b"old"
+    server = new_server("redis7")
+    server.command("SET", "k", "old")
+    async with bench_of(server, tmp_path) as bench:
+        plan = await bench.edited(b"k", b"mine")
+        server.command("REPLICAOF", "127.0.0.1", "1")
+        outcome = await bench.run(plan)
+        assert (outcome.state, outcome.done, outcome.left, outcome.exit_code) == ("failed", 0, 1, 4)
+        assert "READONLY" in outcome.reason
+    assert server.command("GET", "k") == b"old"
 
 
-async def test_a_json_document_is_set_whole(stack: Server, connect: Connect, journal: Journal) -> None:
-    source, plain = await connect(stack.url), stack.client()
-    plain.execute_command("JSON.SET", "doc", "$", '{"a": [1, 2.5, "\u00e9"], "b": null}')
-    plain.pexpire("doc", 500_000)
-    plan = await string_plan(source, b"doc", b'{"a": []}')
-    assert_done(await apply(plan, source, journal=journal, guard=FREE))
-    assert plain.execute_command("JSON.GET", "doc") == b'{"a":[]}'
-    assert plain.pttl("doc") > 490_000
-    late = await string_plan(source, b"doc", b"1")
-    plain.execute_command("JSON.SET", "doc", "$.a", "[7]")
-    assert_nothing_done(await apply(late, source, journal=journal, guard=FREE), journal, "changed by somebody else")
-    assert plain.execute_command("JSON.GET", "doc") == b'{"a":[7]}'
-    made = plan_new(*of(source), b"made", "json", b'{"x": 1}', ttl_s=500)
-    assert_done(await apply(made, source, journal=journal, guard=FREE), 2)
-    assert plain.execute_command("JSON.GET", "made") == b'{"x":1}'
+async def test_a_check_that_writes_is_no_check(bench: Bench) -> None:
+    bench.server.command("SET", "k", "old")
+    plan = await bench.edited(b"k", b"mine")
+    for command in ((b"GETDEL", b"k"), (b"DEL", b"k"), (b"EVAL", b"return 1", b"0")):
+        check = Check(command, 1, "k")
+        for bad in (dataclasses.replace(plan, checks=(check,)), dataclasses.replace(plan, shows=(check,))):
+            with pytest.raises(Refused, match="is no check: it does more than read"):
+                await bench.run(bad)
+    assert bench.server.command("GET", "k") == b"old"
 
 
-async def test_a_memcached_item_keeps_flags_and_ttl(memcached: Server, connect: Connect, journal: Journal) -> None:
-    source = await connect(f"memcached://{memcached.address}")
-    with Plain(memcached) as plain:
-        plain.say(b"set k 7 500 3\r\nold")
-        plan = await string_plan(source, b"k", b"new\r\nflush_all\r\n\x00\xff")
-        outcome = await apply(plan, source, journal=journal, guard=FREE)
-        assert_done(outcome)
-        assert outcome.verified is True
-        assert (await source.value(b"k")).items[0].data == b"new\r\nflush_all\r\n\x00\xff"
-        assert plain.say(b"mg k f t") in (b"HD f7 t500", b"HD f7 t499", b"HD f7 t498")
-        late = await string_plan(source, b"k", b"mine")
-        plain.say(b"set k 0 0 6\r\ntheirs")
-        assert_nothing_done(await apply(late, source, journal=journal, guard=FREE), journal, "it reads theirs now")
-        late = await string_plan(source, b"k", b"mine")
-        plain.say(b"delete k")
-        assert_nothing_done(await apply(late, source, journal=journal, guard=FREE), journal, "is gone")
-        assert plain.say(b"mg k") == b"EN"
+@pytest.mark.parametrize(("word", "counts"), [(b"WATCH", ("failed", 1, 0)), (b"EXEC", ("stopped", 0, 1))])
+async def test_a_lost_connection_is_told_as_what_it_means(
+    redis7: Server, tmp_path: Path, word: bytes, counts: tuple[str, int, int]
+) -> None:
+    redis7.command("SET", "k", "old")
+    async with (
+        proxied(redis7, cut_at(word)) as port,
+        bench_of(redis7, tmp_path, f"redis://127.0.0.1:{port}") as bench,
+    ):
+        outcome = await bench.run(await bench.edited(b"k", b"mine"))
+        assert (outcome.state, outcome.left, outcome.unknown) == counts
+        assert (outcome.done, outcome.exit_code) == (0, 4)
+        entry = bench.journal.read()[0]
+        assert (entry.outcome, entry.left, entry.unknown) == counts
 
 
-async def test_a_new_memcached_item(memcached: Server, connect: Connect, journal: Journal) -> None:
-    source = await connect(f"memcached://{memcached.address}")
-    with Plain(memcached) as plain:
-        made = plan_new(*of(source), b"k", "item", b"a\r\nb", ttl_s=40 * 86400)
-        assert_done(await apply(made, source, journal=journal, guard=FREE))
-        assert plain.say(b"mg k s t").split()[0:2] == [b"HD", b"s4"]
-        assert 40 * 86400 - 10 < int(plain.say(b"mg k t").split()[1][1:]) <= 40 * 86400 + 2
-        again = plan_new(*of(source), b"k", "item", b"mine")
-        assert_nothing_done(await apply(again, source, journal=journal, guard=FREE), journal, "is there already")
-        with pytest.raises(Refused, match="read-only"):
-            await apply(
-                plan_new(*of(source), b"k2", "item", b"x"), source, journal=journal, guard=Guard(read_only=True)
-            )
-        assert plain.say(b"mg k2") == b"EN"
+async def test_names_in_two_slots_of_a_cluster_are_refused_in_words(
+    new_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = new_server("redis7", "--cluster-enabled", "yes")
+    server.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+    await until(lambda: "cluster_state:ok" in str(server.command("CLUSTER", "INFO")))
+    async with bench_of(server, tmp_path) as bench:
+        server.command("SET", "a", "v")
+        for planned in (plan_rename, plan_copy):
+            with pytest.raises(Refused, match="live in different slots") as refused:
+                planned(*bench.who, b"a", b"b")
+            assert "{a}:new" in refused.value.hint
+        assert (await bench.run(plan_rename(*bench.who, b"a", b"{a}:new"))).state == "done"
+        assert server.command("KEYS", "*") == [b"{a}:new"]
+        rows = [(b"k:%d" % number, [(b"SET", b"k:%d" % number, b"v")]) for number in range(20)]
+        outcome = await bench.run(plan_import(*bench.who, rows, ()))
+        assert (outcome.state, outcome.done) == ("done", 20)

@@ -30,7 +30,7 @@ ON_A_KEY = frozenset({"delete", "touch", "incr", "decr", "ms"}) | STORES
 
 _WORD = re.compile(rb"[^\x00-\x20\x7f]{1,250}")
 _NUMBER = re.compile(rb"-?\d{1,20}")
-_SETTING = re.compile(rb"[CF]\d{1,20}|T-?\d{1,12}|M[ESR]")
+_SETTING = re.compile(rb"C[1-9]\d{0,19}|F\d{1,10}|T-?\d{1,12}|M[ESR]")
 """What `ms` may be told: the version it replaces, client flags, seconds to live, the mode."""
 
 
