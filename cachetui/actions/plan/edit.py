@@ -22,6 +22,8 @@ SHOWN_BYTES = 120
 READ_BACK_BYTES = 64 * 1024
 """A larger value is not read back afterwards."""
 SLOW_COPY_BYTES = 10 * 1024 * 1024
+LARGEST_BYTES = 64 * 1024 * 1024
+"""A command larger than this is not sent: the server could serve nobody else while it takes it in."""
 
 UNLESS_CHANGED = "only if it still is as it was read: what somebody else writes meanwhile is shown, never overwritten"
 
@@ -135,6 +137,7 @@ def changing(
 ) -> Plan:
     """Stamp a plan whose commands are carried out together, and only if all `checks` hold."""
     refuse_replica(identity)
+    refuse_too_large(steps)
     return stamped(
         identity,
         target,
@@ -149,6 +152,17 @@ def changing(
         shows=shows,
         now=now,
     )
+
+
+def refuse_too_large(steps: Iterable[Command]) -> None:
+    """Raise Refused for a command that is too large to be sent from here."""
+    for command in steps:
+        weight = sum(map(len, command))
+        if weight > LARGEST_BYTES:
+            raise Refused(
+                f"{render(command[:2], 80)} would carry {size(weight)}, and at most {size(LARGEST_BYTES)} are sent",
+                "set it with a client of your own",
+            )
 
 
 def named(key: bytes) -> str:

@@ -10,7 +10,15 @@ from typing import Literal, cast
 
 from cachetui.actions.plan.base import BATCH, Plan, refuse_replica, stamped
 from cachetui.actions.plan.commands import Command, render
-from cachetui.actions.plan.edit import READ_BACK_BYTES, SHOWN_BYTES, absent, changing, checked_json, named
+from cachetui.actions.plan.edit import (
+    READ_BACK_BYTES,
+    SHOWN_BYTES,
+    absent,
+    changing,
+    checked_json,
+    named,
+    refuse_too_large,
+)
 from cachetui.actions.plan.keys import MANY_KEYS, SAMPLE, check_key, check_ttl, ttl_words
 from cachetui.errors import BadUsage, Unsupported
 from cachetui.model import Check, Identity
@@ -102,6 +110,7 @@ def plan_import(
         why = f"all {len(skipped):,} keys exist already" if skipped else "there are no keys in it"
         raise BadUsage(f"nothing to import: {why}", "existing keys are never overwritten")
     steps = [command for some in fresh.values() for command in some]
+    refuse_too_large(steps)
     names = Counter(printable(command[0].upper(), 20) for command in steps)
     more = f" ... and {len(fresh) - SAMPLE:,} more" if len(fresh) > SAMPLE else ""
     what = [
