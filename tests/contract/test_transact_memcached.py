@@ -51,7 +51,8 @@ async def test_the_time_to_live_is_what_it_is_when_the_write_is_sent(memcached: 
         async with source_of(memcached) as source:
             await source.transact([b"k"], [check], [replacing(check, b"new", b"F0", b"T7")])
         left = int(plain.say(b"mg k t").split()[1][1:])
-        assert left == -1 if expiry == 0 else expiry - 3 <= left <= expiry
+        # memcached's clock moves once a second: what was given as a Unix time may read a second more.
+        assert left == -1 if expiry == 0 else expiry - 3 <= left <= expiry + 2
 
 
 async def test_an_item_that_somebody_else_wrote_stays(memcached: Server) -> None:
