@@ -28,7 +28,9 @@ class Terminal:
     ) -> None:
         self.arguments = arguments
         self.columns, self.rows = columns, rows
-        self.env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
+        # A size in the environment would go before that of the terminal.
+        around = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self.env = {**around, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
         self.output = bytearray()
 
     def __enter__(self) -> Terminal:
