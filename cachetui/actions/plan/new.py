@@ -102,28 +102,27 @@ def plan_import(
     for key, commands in commands_by_key:
         groups.setdefault(key, []).extend(commands)
     for key, some in groups.items():
-        if any(len(command) < 2 or command[1] != key for command in some):
-            raise BadUsage(f"a command for {named(key)} names another key", "nothing was planned")
+        _refuse_strangers(key, some)
     skipped = [key for key in groups if key in existing]
     fresh = {key: some for key, some in groups.items() if key not in existing and some}
     if not fresh:
-        why = f"all {len(skipped):,} keys exist already" if skipped else "there are no keys in it"
-        raise BadUsage(f"nothing to import: {why}", "existing keys are never overwritten")
+        why = f"{counted(len(skipped))} of it exist already" if skipped else "there are no keys in it"
+        raise BadUsage(f"nothing to import: {why}", "what exists is never overwritten")
     steps = [command for some in fresh.values() for command in some]
     refuse_too_large(steps)
     names = Counter(printable(command[0].upper(), 20) for command in steps)
     more = f" ... and {len(fresh) - SAMPLE:,} more" if len(fresh) > SAMPLE else ""
     what = [
-        f"write {len(fresh):,} new keys to {target}",
+        f"write {counted(len(fresh), 'new key')} to {target}",
         "names: " + ", ".join(render((key,), 60) for key in list(fresh)[:SAMPLE]) + more,
-        f"skipped: {len(skipped):,} keys that exist already; nothing is overwritten",
+        f"skipped: {counted(len(skipped))} that exist already; nothing is overwritten",
         "commands: " + ", ".join(f"{count:,} {name}" for name, count in names.most_common()),
         f"about {size(sum(len(word) for command in steps for word in command))} are sent",
     ]
     return stamped(
         identity,
         target,
-        f"Import {len(fresh):,} keys",
+        f"Import {counted(len(fresh))}",
         steps,
         what,
         needs="edit",
@@ -133,6 +132,30 @@ def plan_import(
         fresh=tuple((key, len(some)) for key, some in fresh.items()),
         now=now,
     )
+
+
+_WRITERS = frozenset(
+    b"SET RPUSH LPUSH HSET SADD ZADD XADD PFADD GEOADD JSON.SET RESTORE"
+    b" EXPIRE EXPIREAT PEXPIRE PEXPIREAT HEXPIRE HEXPIREAT HPEXPIRE HPEXPIREAT".split()
+)
+"""What an import may hold: commands that write the one key after their name, and nothing else."""
+
+
+def _refuse_strangers(key: bytes, commands: Sequence[Command]) -> None:
+    for command in commands:
+        if len(command) < 2 or command[1] != key:
+            raise BadUsage(f"a command for {named(key)} names another key", "nothing was planned")
+        if command[0].upper() not in _WRITERS:
+            raise BadUsage(f"{render(command[:1], 40)} is not imported", "only commands that write one key are")
+
+
+def counted(number: int, noun: str = "key") -> str:
+    """Return a number with its noun.
+
+    >>> counted(1), counted(1200, "element")
+    ('1 key', '1,200 elements')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def score_word(score: float) -> bytes:
@@ -158,7 +181,7 @@ def _made(key: bytes, kind: NewKind, content: Content) -> tuple[Command, str]:
         return (b"SET", key, text), words
     if isinstance(content, bytes) or not content:
         raise BadUsage(f"an empty {kind} does not exist", "give it at least one element")
-    rows = f"{len(content):,} {'elements' if len(content) > 1 else 'element'}"
+    rows = counted(len(content), "element")
     if kind in ("hash", "stream"):
         pairs = [word for pair in cast(Pairs, content) for word in pair]
         return ((b"HSET", key, *pairs) if kind == "hash" else (b"XADD", key, b"*", *pairs)), _sample(rows, pairs)
