@@ -13,6 +13,7 @@ from dataclasses import replace
 from cachetui.actions.guard import APPLIED, Guard, Survey, check_plan, check_server, survey
 from cachetui.actions.journal import Journal, who
 from cachetui.actions.plan import BATCH, Command, Plan, render
+from cachetui.actions.plan.new import counted
 from cachetui.actions.tally import Failure, Outcome, Progress, Tally
 from cachetui.errors import CacheError, Changed, Denied, Refused, ServerError, Unreachable
 from cachetui.model import Check, JournalEntry
@@ -238,7 +239,7 @@ async def _run_fresh(
                 skipped += await _write_one_fresh(source, tally, group, progress)
         if _stopped(tally, tally.failed - failed == sum(len(commands) for _, commands in groups)):
             return
-    words = f"{skipped:,} keys are there by now and were left alone" if skipped else ""
+    words = f"left alone, for somebody else has made them: {counted(skipped)}" if skipped else ""
     tally.reason = tally.errors[0].error.line() if tally.errors else words
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
+import redis
 
-from cachetui.errors import CacheError, Changed, Denied, ServerError, TimedOut, Unreachable, Unsupported
+from cachetui.errors import Busy, CacheError, Changed, Denied, ServerError, TimedOut, Unreachable, Unsupported
 from cachetui.source.base import Check
 from tests.contract.redis_targets import source_of, until
 from tests.servers.launch import Server
@@ -329,3 +330,35 @@ async def test_a_cluster_node_refuses_what_lies_in_two_slots(new_server: Callabl
             await source.transact([b"a", b"b"], [], [(b"SET", b"a", b"1"), (b"SET", b"b", b"1")])
         assert await source.transact([b"{t}a", b"{t}b"], [], [(b"SET", b"{t}a", b"1")]) == [b"OK"]
     assert server.command("EXISTS", "a") == 0
+
+
+async def test_a_server_that_a_script_blocks_is_said_to_be_busy_and_nothing_is_written(
+    new_server: Callable[..., Server],
+) -> None:
+    server = new_server("redis7", "--busy-reply-threshold", "20")
+    server.command("SET", "k", "old")
+    async with source_of(server) as source:
+        await source.execute([(b"PING",)])
+        blocked = threading.Thread(target=_run_for_ever, args=(server,))
+        blocked.start()
+        with server.client() as client:
+            await until(lambda: _is_busy(client))
+            with pytest.raises(Busy):
+                await source.transact([b"k"], [VALUE], [SET])
+            client.execute_command("SCRIPT", "KILL")
+        blocked.join()
+        assert await source.execute([(b"GET", b"k")]) == [b"old"]
+        assert await source.transact([b"k"], [VALUE], [SET]) == [b"OK"]
+
+
+def _run_for_ever(server: Server) -> None:
+    with server.client(socket_timeout=30) as client, suppress(redis.exceptions.ResponseError):
+        client.eval("while true do end", 0)  # ends when it is killed
+
+
+def _is_busy(client: redis.Redis) -> bool:
+    try:
+        client.ping()
+    except redis.exceptions.RedisError as error:
+        return "BUSY" in str(error)
+    return False
