@@ -146,17 +146,22 @@ async def test_a_json_document_is_edited_and_keeps_its_ttl(stack: Server, tmp_pa
                 client.execute_command("JSON.SET", KEY, "$", '{"b":2}')
 
 
-async def test_without_watch_nothing_is_written(redis_like: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("denied", ["watch", "multi", "exec", "get", "set"])
+async def test_a_permission_withdrawn_in_mid_session_leaves_all_as_it_is(
+    redis_like: Server, tmp_path: Path, denied: str
+) -> None:
     redis_like.command("SET", "k", "old")
-    redis_like.command("ACL", "SETUSER", "u", "reset", "on", ">p", "~*", "+@all", "-watch")
+    redis_like.command("ACL", "SETUSER", "u", "reset", "on", ">p", "~*", "+@all")
     async with bench_of(redis_like, tmp_path, f"redis://u:p@{redis_like.address}") as bench:
-        for _ in range(2):
-            outcome = await bench.run(await bench.edited(b"k", b"mine"))
+        plans = [await bench.edited(b"k", b"mine") for _ in range(2)]
+        redis_like.command("ACL", "SETUSER", "u", f"-{denied}")
+        for plan in plans:
+            outcome = await bench.run(plan)
             assert (outcome.state, outcome.exit_code, outcome.left) == ("refused", 5, 1)
-            assert "WATCH: not permitted" in outcome.reason and "nothing was written" in outcome.reason
+            assert f"{denied.upper()}: not permitted" in outcome.reason
             assert isinstance(outcome.errors[0].error, Denied)
         why = bench.source.why_not("edit")
-        assert why is not None and "WATCH" in why
+        assert (why is not None and "WATCH" in why) == (denied == "watch")
     assert redis_like.command("GET", "k") == b"old"
     redis_like.command("ACL", "DELUSER", "u")
 
