@@ -104,7 +104,7 @@ async def edited(app: CachetuiApp, live: Live, identity: Identity) -> Plan | Non
     item = pane.value.item(value)
     if item is None:
         raise Refused("no element is selected", "Tab goes to the value, then select one of its rows")
-    return await _element(app, identity, target, value, item)
+    return await _element(app, live, identity, value, item)
 
 
 async def _whole(app: CachetuiApp, live: Live, identity: Identity, shown: Value) -> Plan | None:
@@ -124,8 +124,8 @@ async def _whole(app: CachetuiApp, live: Live, identity: Identity, shown: Value)
     return plan_set_string(identity, live.source.name, value, new)
 
 
-async def _element(app: CachetuiApp, identity: Identity, target: str, value: Value, item: ValueItem) -> Plan | None:
-    facts, kind = value.facts, value.facts.type or ""
+async def _element(app: CachetuiApp, live: Live, identity: Identity, value: Value, item: ValueItem) -> Plan | None:
+    facts, kind, target = value.facts, value.facts.type or "", live.source.name
     if (item.total_bytes or 0) > len(item.data):
         raise Refused("the element is longer than what is shown of it", "set it with a client of your own")
     if kind == "stream":
@@ -141,14 +141,32 @@ async def _element(app: CachetuiApp, identity: Identity, target: str, value: Val
     new = await _ask(app, f"{name} of {text.printable(facts.key, 60)}", item.data, ".txt")
     if new is None or new == item.data:
         return None
-    return _changed(identity, target, facts, item, new)
+    keepttl_known = item.ttl_s is not None and (await live.source.flags(["HSETEX"])).get("HSETEX") is not None
+    return _changed(identity, target, facts, item, new, keepttl_known=keepttl_known)
 
 
-def _changed(identity: Identity, target: str, facts: KeyFacts, item: ValueItem, new: bytes | None) -> Plan:
+def _changed(
+    identity: Identity,
+    target: str,
+    facts: KeyFacts,
+    item: ValueItem,
+    new: bytes | None,
+    *,
+    keepttl_known: bool = False,
+) -> Plan:
     """Plan another element in the place of `item`; None removes it. Raises Refused for a type without such."""
     key, kind = facts.key, facts.type
     if kind == "hash":
-        return plan_hash_field(identity, target, key, item.label, old=item.data, new=new, field_ttl_s=item.ttl_s)
+        return plan_hash_field(
+            identity,
+            target,
+            key,
+            item.label,
+            old=item.data,
+            new=new,
+            field_ttl_s=item.ttl_s,
+            keepttl_known=keepttl_known,
+        )
     if kind == "list":
         return plan_list_element(identity, target, key, int(item.label), old=item.data, new=new, length=facts.length)
     if kind == "set":

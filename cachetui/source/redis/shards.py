@@ -80,8 +80,9 @@ class RoutedSource(RedisSource):
     async def transact(
         self, watched: Sequence[bytes], checks: Sequence[Check], commands: Sequence[Command]
     ) -> list[object]:
-        """Send MULTI ... EXEC to the node of the first watched key."""
-        node = await self._of(watched[0]) if watched else self
+        """Send MULTI ... EXEC to the node of the first key that is named."""
+        named = [*watched[:1], *(check.command[1] for check in checks[:1]), *(command[1] for command in commands[:1])]
+        node = await self._of(named[0]) if named else self
         return await (super().transact if node is self else node.transact)(watched, checks, commands)
 
     # Where keys are
