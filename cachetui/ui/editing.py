@@ -90,7 +90,6 @@ def rows_of(kind: str, words: str) -> list[tuple[bytes, bytes]]:
 async def edited(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
     """Edit the opened value: all of it, or its selected element."""
     pane, value = _opened(app, live)
-    target = live.source.name
     if value is None:
         selected = pane.selected()
         if selected is None or selected[0] != "key":
