@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 from cachetui.errors import CacheError
@@ -47,6 +47,29 @@ class KeySink(Protocol):
 
     def clear(self) -> None:
         """Forget all: the enumeration begins again."""
+        ...
+
+
+@runtime_checkable
+class FactSink(KeySink, Protocol):
+    """A sink that wants facts beside the names: it is given them instead of bare names."""
+
+    @property
+    def wanted(self) -> Collection[str]:
+        """Which: `type`, `ttl`, `size`."""
+        ...
+
+    def add_facts(
+        self,
+        keys: Sequence[bytes],
+        types: Sequence[str | None],
+        ttls_ms: Sequence[int | None],
+        sizes_bytes: Sequence[int | None],
+    ) -> None:
+        """Take in names with what is known of each: all of one length, None unknown, a TTL of -1 none.
+
+        Keys that went meanwhile are left out. Called in the enumeration's own thread.
+        """
         ...
 
 

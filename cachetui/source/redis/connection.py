@@ -222,7 +222,7 @@ class Link:
         db = self.credentials.db
         (reply,) = await self.exchange([["SELECT", db]])
         if isinstance(reply, RefusedReply):
-            raise _no_database(str(reply), db)
+            raise no_database(str(reply), db)
         self.database_due = False
 
     async def _greet_without_hello(self) -> None:
@@ -240,7 +240,8 @@ class Link:
         self.client_id = as_int(number)
 
 
-def _no_database(reply: str, db: int) -> CacheError:
+def no_database(reply: str, db: int) -> CacheError:
+    """Return the error for a refused SELECT."""
     if "out of range" in reply:
         return BadTarget(f"there is no database {db} on this server", "CONFIG GET databases says how many there are")
     if "cluster mode" in reply:

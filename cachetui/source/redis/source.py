@@ -33,7 +33,7 @@ from cachetui.source.redis.keys import first_questions, length_question, to_fact
 from cachetui.source.redis.lists import parse_clients, parse_slowlog
 from cachetui.source.redis.policies import IMPOSSIBLE, parse_policies
 from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map, as_text
-from cachetui.source.redis.scanner import Places, Question, RedisEnumeration, cluster_places
+from cachetui.source.redis.scanner import Place, Places, Question, RedisEnumeration, cluster_places, replica_places
 from cachetui.source.redis.session import Arrival, LaneName, Session
 from cachetui.source.redis.values import Abilities, SearchIndexes, Window, read_value
 
@@ -305,10 +305,14 @@ class RedisSource:
                 raise Unsupported("a Sentinel holds no keys", "connect to one of the servers it watches")
             here = self._session.address
             if server.mode != "cluster":
-                return Places([here], divided=True)
+                if not replicas:
+                    return Places([Place((here,))])
+                (reply,) = await self._session.ask_all("lists", [("INFO", "replication")])
+                seen = None if isinstance(reply, CacheError) else parse_info(reply)
+                return replica_places(topology.replication(seen, server, time.time()).nodes if seen else (), here)
             (reply,) = await self._session.ask_all("lists", [("CLUSTER", "NODES")])
             if isinstance(reply, CacheError):
-                return Places([here], divided=False, note="CLUSTER NODES is denied: the keys of this node only")
+                return Places([Place((here,), ())], note="CLUSTER NODES is denied: the keys of this node only")
             nodes = topology.cluster(reply, None, server, time.time()).nodes
             return cluster_places(nodes, here, replicas=replicas)
 

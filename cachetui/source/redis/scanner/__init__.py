@@ -1,6 +1,6 @@
-"""Enumerating millions of keys: a thread of its own, a plain socket, many cursors in flight."""
+"""Enumerating millions of keys: threads of their own, plain sockets, many cursors in flight."""
 
-from cachetui.source.redis.scanner.enumeration import Places, RedisEnumeration, cluster_places
-from cachetui.source.redis.scanner.node import Question
+from cachetui.source.redis.scanner.enumeration import Place, Places, RedisEnumeration, cluster_places, replica_places
+from cachetui.source.redis.scanner.walk import Question
 
-__all__ = ["Places", "Question", "RedisEnumeration", "cluster_places"]
+__all__ = ["Place", "Places", "Question", "RedisEnumeration", "cluster_places", "replica_places"]

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from itertools import count as count_up
+from typing import Literal, TypeVar
 
 from cachetui.config import Address
-from cachetui.errors import CacheError, Unreachable
+from cachetui.errors import CacheError, Loading, Unreachable
 from cachetui.model import Node, ScanProgress
 from cachetui.source.base import KeySink
 from cachetui.source.redis.connection import Credentials
-from cachetui.source.redis.scanner.node import BeganAgain, NodeScan, Question
+from cachetui.source.redis.scanner.node import BeganAgain, NodeScan
+from cachetui.source.redis.scanner.walk import Question, SinkFailed
 from cachetui.text import printable
 
 Result = TypeVar("Result")
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 RESTARTS = 5
 PAUSE_S = 0.3
@@ -27,28 +31,51 @@ RATE_SPAN_S = 1.0
 """The speed is that of about the last second."""
 
 
+Slots = tuple[tuple[int, int], ...]
+"""Ranges of slots, first and last, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One shard, or the only server: who can be asked for its keys, the best first."""
+
+    addresses: tuple[Address, ...]
+    slots: Slots | None = None
+    """None outside a cluster: there is one plain table."""
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where the keys are."""
 
-    addresses: Sequence[Address]
-    divided: bool
-    """Their tables are plain ones: several cursors can be in flight."""
+    places: Sequence[Place]
     readonly: bool = False
     note: str = ""
 
 
 def cluster_places(nodes: Sequence[Node], here: Address, *, replicas: bool) -> Places:
-    """Return one server for each shard: its primary, or a replica that answers where one is wanted and there."""
-    chosen: dict[str, Node] = {}
-    shards = [node for node in nodes if node.role == "primary" and node.slots]
-    for primary in shards:
-        candidates = [node for node in nodes if node.primary == primary.address and node.state == "online"]
-        chosen[primary.address] = candidates[0] if replicas and candidates else primary
-    addresses = [here if node.myself else _address(node.address, here) for node in chosen.values()]
-    if not addresses:
-        return Places([here], divided=False, note="no shard serves any slot: the keys of this node only")
-    return Places(addresses, divided=False, readonly=replicas)
+    """Return a place for each shard: its primary; its replicas first where they are wanted."""
+    places = []
+    for primary in nodes:
+        if primary.role != "primary" or not primary.slots:
+            continue
+        asked = [node for node in nodes if replicas and node.primary == primary.address and node.state == "online"]
+        addresses = tuple(here if node.myself else _address(node.address, here) for node in [*asked, primary])
+        places.append(Place(addresses, _ranges(primary.slots)))
+    if not places:
+        return Places([Place((here,), ())], note="no shard serves any slot: the keys of this node only")
+    return Places(places, readonly=replicas)
+
+
+def replica_places(nodes: Sequence[Node], here: Address) -> Places:
+    """Return a replica of the server `here` where there is one, else that server."""
+    replicas = [_address(node.address, here) for node in nodes if node.role == "replica" and node.state == "online"]
+    return Places([Place((*replicas, here))])
+
+
+def _ranges(slots: str) -> Slots:
+    found = [(int(first), int(last or first)) for first, last in _RANGE.findall(slots)]
+    return tuple(sorted(found))
 
 
 def _address(words: str, here: Address) -> Address:
@@ -74,7 +101,7 @@ class RedisEnumeration:
         self._places, self._who, self._question, self._sink = places, who, question, sink
         self._explain, self._count = explain, count
         self._nodes: list[NodeScan] = []
-        self._state = "running"
+        self._state: Literal["running", "ended", "cancelled", "failed"] = "running"
         self._cancelled = False
         self._held = False
         self._restarts = 0
@@ -85,25 +112,26 @@ class RedisEnumeration:
     @property
     def progress(self) -> ScanProgress:
         nodes = list(self._nodes)
-        seen = sum(node.seen for node in nodes)
-        totals = [node.total for node in nodes]
+        seen = sum(node.tally.seen for node in nodes)
+        totals = [node.tally.total for node in nodes]
         total = None if not totals or None in totals else sum(total for total in totals if total is not None)
-        share = sum(node.share * (node.total or 1) for node in nodes) / max(1, sum(node.total or 1 for node in nodes))
-        per_s = self._rate(seen)
-        left_s = None
-        if share > 0 and per_s > 0 and seen:
-            left_s = seen / per_s * (1 - share) / share
-        notes = dict.fromkeys(note for note in (self._note, *(node.note for node in nodes)) if note)
-        state = "paused" if self._held and self._state == "running" else self._state
+        # Before a server has said how many keys it has, it counts as much as any other.
+        weights = [1 if node.tally.total is None else node.tally.total for node in nodes]
+        done = sum(node.share * weight for node, weight in zip(nodes, weights, strict=True))
+        share = 1.0 if self._state == "ended" else min(1.0, done / max(1, sum(weights)))
+        paused = self._held and self._state == "running"
+        per_s = 0.0 if paused else self._rate(seen)
+        left_s = seen / per_s * (1 - share) / share if share > 0 and per_s > 0 and seen else None
+        notes = dict.fromkeys(note for note in (self._note, *(node.tally.note for node in nodes)) if note)
         return ScanProgress(
-            state,  # type: ignore[arg-type]
+            "paused" if paused else self._state,
             seen,
             total,
-            per_s if state != "paused" else 0.0,
-            left_s if state == "running" else None,
+            per_s,
+            left_s if self._state == "running" else None,
             "; ".join(notes),
             self._restarts,
-            min(1.0, share) if nodes else None,
+            share if nodes else None,
         )
 
     def _rate(self, seen: int) -> float:
@@ -117,18 +145,21 @@ class RedisEnumeration:
 
     def pause(self) -> None:
         self._held = True
-        for node in self._nodes:
-            node.going.clear()
+        for node in list(self._nodes):
+            node.signals.going.clear()
 
     def resume(self) -> None:
         self._held = False
-        for node in self._nodes:
-            node.going.set()
+        for node in list(self._nodes):
+            node.signals.going.set()
 
     def cancel(self) -> None:
         self._cancelled = True
-        for node in self._nodes:
-            node.cancelled.set()
+        self._stop()
+
+    def _stop(self) -> None:
+        for node in list(self._nodes):
+            node.signals.cancelled.set()
 
     async def run(self) -> None:
         """Enumerate to the end. Raises CacheError."""
@@ -141,69 +172,98 @@ class RedisEnumeration:
                 self._sink.clear()
                 await asyncio.sleep(PAUSE_S * 2 ** (self._restarts - 1))
             self._state = "cancelled" if self._cancelled else "ended"
-        except BaseException as error:
+        except asyncio.CancelledError:
+            self._state = "cancelled"
+            raise
+        except CacheError as error:
             self._state = "failed"
-            self.cancel()
-            if isinstance(error, CacheError):
-                raise self._explain(error) from error
+            raise self._explain(error) from error
+        except BaseException:
+            self._state = "failed"
             raise
         finally:
+            self._stop()
             self._count_sent()
 
     async def _pass(self) -> bool:
         """Go through all servers once; False when it must begin again."""
-        places = await self._places()
-        question = Question(self._question.match, self._question.type_, places.readonly)
+        known = await self._known_places()
+        question = replace(self._question, readonly=known.readonly)
         self._marks = [(time.monotonic(), 0)]
         self._counted = 0
         self._nodes = [
-            NodeScan(address, self._who, question, self._sink, divided=places.divided) for address in places.addresses
+            NodeScan(place.addresses, self._who, question, self._sink, slots=place.slots, patient=self._restarts > 0)
+            for place in known.places
         ]
-        if places.note:
-            self._note = places.note
+        self._note = known.note or self._note
         if self._cancelled:
-            self.cancel()
+            self._stop()
         elif self._held:
             self.pause()
         gate = asyncio.Semaphore(SERVERS_AT_ONCE)
-        tasks = [asyncio.create_task(self._one(node, gate)) for node in self._nodes]
         counting = asyncio.create_task(self._keep_counting())
         try:
-            ends = await asyncio.gather(*tasks)
+            ends = await asyncio.gather(*(self._one(node, gate) for node in self._nodes))
         finally:
             counting.cancel()
-            for node in self._nodes:
-                node.cancelled.set()
+            self._stop()
+            self._count_sent()
+        return await self._judge(ends)
+
+    async def _known_places(self) -> Places:
+        """Ask where the keys are; after a restart or a failover patiently."""
+        for attempt in count_up():
+            try:
+                return await self._places()
+            except (Unreachable, Loading):
+                if not self._restarts or attempt >= RESTARTS or self._cancelled:
+                    raise
+                await asyncio.sleep(PAUSE_S * 2**attempt)
+        raise AssertionError("unreachable")
+
+    async def _judge(self, ends: Sequence[BaseException | None]) -> bool:
+        """Return False when it must begin again. A shard that is gone is said; when none answers that is the error."""
+        others = [end for end in ends if end is not None and not isinstance(end, CacheError | BeganAgain)]
+        if others:
+            raise others[0]
         if any(isinstance(end, BeganAgain) for end in ends):
             return False
-        self._judge([end for end in ends if isinstance(end, CacheError)])
+        failed = [end for end in ends if isinstance(end, CacheError)]
+        if failed and not self._cancelled and self._restarts <= RESTARTS and await self._replaced(ends):
+            return False
+        if failed and len(failed) == len(ends):
+            raise failed[0]
+        if failed:
+            whole = len(ends)
+            self._note = f"{whole - len(failed)} of {whole} shards: {printable(failed[0].message, 120)}"
         return True
 
-    def _judge(self, failed: Sequence[CacheError]) -> None:
-        """A shard that does not answer is said; when none answers that is the error."""
-        if not failed:
-            return
-        if len(failed) == len(self._nodes):
-            raise failed[0]
-        whole = len(self._nodes)
-        self._note = f"{whole - len(failed)} of {whole} shards: {printable(failed[0].message, 120)}"
+    async def _replaced(self, ends: Sequence[BaseException | None]) -> bool:
+        """Tell whether another server has taken the place of one that was lost in the middle."""
+        lost = [
+            node.address
+            for node, end in zip(self._nodes, ends, strict=True)
+            if isinstance(end, Unreachable) and node.tally.seen
+        ]
+        if not lost:
+            return False
+        try:
+            known = await self._places()
+        except CacheError:
+            return False  # what came first is the error to tell
+        now = {address for place in known.places for address in place.addresses}
+        return not now.issuperset(lost)
 
     async def _one(self, node: NodeScan, gate: asyncio.Semaphore) -> BaseException | None:
         """Run one server's scan in a thread; return how it ended badly, None when well."""
         async with gate:
             try:
                 await _in_thread(node.run)
-                if not node.cancelled.is_set() and await _in_thread(node.walk_again_if_short):
-                    await _in_thread(node.run)
-            except BeganAgain as error:
-                for other in self._nodes:
-                    other.cancelled.set()
-                return error
             except CacheError as error:
                 return error
-            except asyncio.CancelledError:
-                node.cancelled.set()
-                raise
+            except (BeganAgain, SinkFailed) as error:
+                self._stop()
+                return error.__cause__ if isinstance(error, SinkFailed) else error
         return None
 
     async def _keep_counting(self) -> None:
@@ -213,7 +273,7 @@ class RedisEnumeration:
 
     def _count_sent(self) -> None:
         """Tell what was sent, so that the cost on the screen is true."""
-        sent = sum(node.sent for node in self._nodes)
+        sent = sum(node.tally.sent for node in self._nodes)
         self._count(sent - self._counted)
         self._counted = sent
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,12 +13,14 @@ import hiredis
 from cachetui.config import Address
 from cachetui.errors import CacheError
 from cachetui.source import faults
-from cachetui.source.redis.connection import CLIENT_NAME, REPLY_BYTES, Argument, Credentials
+from cachetui.source.redis.connection import CLIENT_NAME, REPLY_BYTES, Argument, Credentials, no_database
 from cachetui.source.tls import tls_context
 
 READ_BYTES = 256 * 1024
 TICK_S = 0.1
 """How soon a wait notices that it is not wanted any more."""
+SLOW_REPLY = 5
+"""A reply that keeps coming may take so many times the deadline; silence only the deadline itself."""
 
 
 class Stopped(Exception):
@@ -43,6 +46,8 @@ class Wire:
         self._reader = hiredis.Reader()
         self._held = 0
         self._head = b""
+        self.sent = 0
+        """Commands sent by `ask`."""
 
     def open(self) -> None:
         """Connect, authenticate, select the database. Raises CacheError where the server refuses that."""
@@ -74,7 +79,7 @@ class Wire:
         if who.db:
             (reply,) = self.ask([("SELECT", who.db)])
             if isinstance(reply, hiredis.ReplyError):
-                raise faults.reply_error(str(reply), f"SELECT {who.db}")
+                raise no_database(str(reply), who.db)
 
     def close(self) -> None:
         if self._socket is not None:
@@ -84,6 +89,7 @@ class Wire:
 
     def ask(self, commands: Sequence[Sequence[Argument]]) -> list[object]:
         """Return the replies of one short pipeline; a refusal is a hiredis.ReplyError in its place."""
+        self.sent += len(commands)
         self.send(b"".join(map(packed, commands)))
         replies: list[object] = []
         while len(replies) < len(commands):
@@ -97,35 +103,49 @@ class Wire:
 
     def receive(self) -> list[object]:
         """Wait for replies and return all that have come; at least one. Raises TimeoutError after the deadline."""
-        assert self._socket is not None
-        deadline = time.monotonic() + self._who.timeout_s
-        self._socket.settimeout(TICK_S)
-        while True:
-            found = self._parsed()
-            if found:
-                return found
+        began = last = time.monotonic()
+        while not (found := self._parsed()):
             if self._stopped():
                 raise Stopped
-            try:
-                data = self._socket.recv(READ_BYTES)
-            except TimeoutError:
-                if time.monotonic() > deadline:
-                    raise
-                continue
-            if not data:
-                raise faults.ClosedEarly if not self._head else ConnectionResetError("closed by the server")
-            self._head = self._head or data[:64]
-            self._held += len(data)
-            if self._held > REPLY_BYTES:
-                raise faults.ReplyTooLong
-            self._reader.feed(data)
+            data = self._read(TICK_S)
+            now = time.monotonic()
+            if data is not None:
+                last = now
+            if now - last > self._who.timeout_s or now - began > SLOW_REPLY * self._who.timeout_s:
+                raise TimeoutError
+        return found
+
+    def come(self) -> list[object]:
+        """Return the replies that have come already."""
+        self._read(0)
+        return self._parsed()
+
+    def _read(self, limit_s: float) -> bytes | None:
+        """Take in what comes within `limit_s`; return None when nothing did."""
+        assert self._socket is not None
+        self._socket.settimeout(limit_s)
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
+            return None
+        if not data:
+            raise faults.ClosedEarly if not self._head else ConnectionResetError("closed by the server")
+        self._take(data)
+        return data
+
+    def _take(self, data: bytes) -> None:
+        self._head = self._head or data[:64]
+        self._held += len(data)
+        if self._held > REPLY_BYTES:
+            raise faults.ReplyTooLong
+        self._reader.feed(data)
 
     def _parsed(self) -> list[object]:
         found: list[object] = []
         try:
             while (reply := self._reader.gets()) is not False:
                 found.append(reply)
-        except hiredis.ProtocolError as error:
+        except (hiredis.ProtocolError, MemoryError) as error:  # a length that nobody has room for
             raise faults.Garbage(self._head) from error
         if found:
             self._held = 0
