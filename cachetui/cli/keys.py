@@ -1,19 +1,21 @@
-"""`cachetui keys`: the names of all keys, streamed in steps, each once."""
+"""`cachetui keys`: the names of all keys, streamed at the enumeration's own speed."""
 
 from __future__ import annotations
 
 import asyncio
-import heapq
+import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from cachetui.cli.call import Call, opened
-from cachetui.cli.output import compact, named
+from cachetui.cli.rows import Collector, Form, Streamer, WithFacts, form_of
 from cachetui.config import Target
-from cachetui.errors import BadUsage, Unsupported
-from cachetui.model import KeyFacts
-from cachetui.source.base import Source
-from cachetui.text import UNKNOWN, printable
+from cachetui.errors import BadUsage, StoppedPartWay, Unsupported
+from cachetui.source.base import Enumeration
+from cachetui.text import duration
+
+TICK_S = 0.3
 
 
 def keys(call: Call) -> int:
@@ -26,106 +28,71 @@ def keys(call: Call) -> int:
 
 async def _print(call: Call, target: Target) -> int:
     options = call.options
-    form = _form(call)
+    wanted: tuple[str, ...] = options.with_ or ()
+    form = form_of(Form.RAW if options.raw else Form.JSON if call.json else Form.TEXT, wanted)
+    needed = {*wanted, *({options.sort} & {"size", "ttl"})}
+    match = options.match.encode("utf-8", "surrogateescape") if options.match is not None else None
+    rows = Collector(options.sort, options.limit) if options.sort else Streamer(form, options.limit)
+    sink = WithFacts(rows, needed) if needed else rows
     async with opened(target) as source:
         if why := source.why_not("scan"):
             raise Unsupported(f"the keys of {source.name} cannot be listed: {why}")
-        stream = _facts_of(source, call)
-        if options.sort is None:
-            left: int = options.limit if options.limit is not None else sys.maxsize
-            async for batch in stream:
-                _write(map(form, batch[:left]))
-                left -= len(batch)
-                if left <= 0:
-                    break
-            return 0
-        order = _ORDERS[options.sort]
-        kept: list[KeyFacts] = []
-        async for batch in stream:
-            kept += batch
-            if options.limit is not None and len(kept) > 4 * options.limit + 1000:
-                kept = heapq.nsmallest(options.limit, kept, key=order)
-    kept.sort(key=order)
-    _write(map(form, kept[: options.limit]))
+        enumeration = source.enumeration(sink, match=match, type_=options.type_, replicas=options.replicas)
+        if isinstance(rows, Streamer):
+            rows.on_enough = enumeration.cancel
+        async with _narrated(call, enumeration):
+            await enumeration.run()
+    progress = enumeration.progress
+    if isinstance(rows, Collector):
+        rows.write(form)
+    elif rows.trouble is not None:
+        raise rows.trouble
+    if progress.partial:
+        raise StoppedPartWay(f"not all keys are there: {progress.note}")
     return 0
 
 
-async def _facts_of(source: Source, call: Call) -> AsyncIterator[list[KeyFacts]]:
-    """Yield new keys step by step, with facts where they are asked for. A repeated key comes once."""
-    from cachetui.keyspace.scan import steps
-
-    options = call.options
-    needed = {*(options.with_ or ()), *((options.sort,) if options.sort in ("size", "ttl") else ())}
-    match = options.match.encode("utf-8", "surrogateescape") if options.match is not None else None
-    seen: set[bytes] = set()
+@asynccontextmanager
+async def _narrated(call: Call, enumeration: Enumeration) -> AsyncIterator[None]:
+    """Tell on stderr what is worth knowing; on a terminal that does not show the names also how far it is."""
+    watched = sys.stderr.isatty() and not sys.stdout.isatty()
     told = ""
 
-    def began_again() -> None:
-        call.tell("the server restarted or the connection broke: the scan begins again")
+    def tell_news() -> None:
+        nonlocal told
+        note = enumeration.progress.note
+        if note and note != told and not enumeration.progress.partial:
+            told = note
+            call.tell(note)
 
-    async for step in steps(source, match=match, type_=options.type_, on_restart=began_again):
-        new = [key for key in dict.fromkeys(step.keys) if key not in seen]
-        seen.update(new)
-        if step.note and step.note != told:
-            told = step.note
-            call.tell(told)
-        if not new:
-            continue
-        if not needed:
-            yield [KeyFacts(key) for key in new]
-            continue
-        known = await source.facts(new, size="size" in needed)
-        # What was deleted since the step is not a key any more.
-        yield [facts for facts in known.facts if facts.exists]
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            tell_news()
+            if watched:
+                sys.stderr.write(f"\r{_progress_line(enumeration)}\x1b[K")
+                sys.stderr.flush()
 
-
-def _write(lines: Iterable[bytes]) -> None:
-    sys.stdout.buffer.write(b"".join(lines))
-    sys.stdout.buffer.flush()
-
-
-def _form(call: Call) -> Callable[[KeyFacts], bytes]:
-    """Return what makes a line, newline included, of one key."""
-    wanted: tuple[str, ...] = call.options.with_ or ()
-    if call.options.raw:
-        return lambda facts: facts.key + b"\n"
-    if call.json:
-        return lambda facts: compact({**named("key", facts.key), **_document(facts, wanted)}).encode() + b"\n"
-    encoding = sys.stdout.encoding or "utf-8"
-
-    def line(facts: KeyFacts) -> bytes:
-        cells = (printable(facts.key), *(_CELLS[name](facts) for name in wanted))
-        return "\t".join(cells).encode(encoding, "backslashreplace") + b"\n"
-
-    return line
+    ticking = asyncio.create_task(tick())
+    try:
+        yield
+        tell_news()
+    finally:
+        ticking.cancel()
+        if watched:
+            with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
 
 
-def _document(facts: KeyFacts, wanted: tuple[str, ...]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    if "type" in wanted:
-        found["type"] = facts.type
-    if "ttl" in wanted:
-        found |= {"ttlSeconds": facts.ttl_s, "hasTtl": facts.has_ttl}
-    if "size" in wanted:
-        found["sizeBytes"] = facts.size_bytes
-    return found
-
-
-def _ttl_cell(facts: KeyFacts) -> str:
-    if facts.has_ttl is False:
-        return "none"
-    return UNKNOWN if facts.ttl_s is None else f"{facts.ttl_s:.3f}".rstrip("0").rstrip(".")
-
-
-_CELLS: dict[str, Callable[[KeyFacts], str]] = {
-    "type": lambda facts: facts.type or UNKNOWN,
-    "ttl": _ttl_cell,
-    "size": lambda facts: UNKNOWN if facts.size_bytes is None else str(facts.size_bytes),
-}
-"""Cells for scripts: seconds and bytes as plain numbers, `none` without a TTL, `-` unknown."""
-
-_ORDERS: dict[str, Callable[[KeyFacts], tuple[float, bytes]]] = {
-    "name": lambda facts: (0.0, facts.key),
-    "size": lambda facts: (float("inf") if facts.size_bytes is None else -float(facts.size_bytes), facts.key),
-    "ttl": lambda facts: (float("inf") if facts.ttl_s is None else facts.ttl_s, facts.key),
-}
+def _progress_line(enumeration: Enumeration) -> str:
+    progress = enumeration.progress
+    parts = [f"{progress.seen:,} names"]
+    if progress.total is not None:
+        parts[0] += f" of {progress.total:,} keys"
+    if progress.share is not None:
+        parts.append(f"{progress.share:.0%}")
+    parts.append(f"{progress.per_s:,.0f}/s")
+    if progress.left_s is not None:
+        parts.append(f"{duration(progress.left_s)} left")
+    return ", ".join(parts)

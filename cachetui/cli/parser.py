@@ -64,6 +64,7 @@ def _keys(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sort", choices=("name", "size", "ttl"), help="name, largest first, or soonest to expire")
     parser.add_argument("--limit", type=_whole(1), metavar="N", help="at most N keys")
     parser.add_argument("--with", dest="with_", type=_facts, metavar="FACTS", help="beside the name: type,ttl,size")
+    parser.add_argument("--replicas", action="store_true", help="ask replicas instead of primaries where there are any")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")
     form.add_argument("--raw", action="store_true", help="the names' bytes, unescaped")

@@ -39,6 +39,8 @@ class ScanProgress:
     """How often it had to begin again."""
     share: float | None = None
     """How much of the tables was walked, 0 to 1; None where that cannot be told."""
+    partial: bool = False
+    """Some servers' keys are not among the names; `note` says which."""
 
 
 @dataclass(frozen=True, slots=True)

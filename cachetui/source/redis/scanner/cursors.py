@@ -141,12 +141,14 @@ def table_parts(number: int) -> list[TablePart]:
 def slot_parts(number: int, slots: Sequence[tuple[int, int]]) -> list[SlotPart]:
     """Return ranges of slots (first and last, in order) in about `number` parts.
 
-    >>> [(part.start, part.end) for part in slot_parts(2, [(0, 9), (50, 59)])]
+    They hold all slots, as some may have been moved meanwhile.
+
+    >>> [(part.start, part.end) for part in slot_parts(2, [(7, 9), (50, 52)])]
     [(0, 50), (50, 16384)]
     """
     owned = [slot for first, last in slots for slot in range(first, last + 1)]
     step = max(1, -(-len(owned) // number))
-    starts = owned[::step]
+    starts = [0, *owned[step::step]]
     ends = [*starts[1:], SLOTS]
     weight = 1 / max(1, len(starts))
     return [

@@ -106,6 +106,7 @@ class RedisEnumeration:
         self._held = False
         self._restarts = 0
         self._note = ""
+        self._partial = False
         self._counted = 0
         self._marks: list[tuple[float, int]] = [(time.monotonic(), 0)]
 
@@ -132,6 +133,7 @@ class RedisEnumeration:
             "; ".join(notes),
             self._restarts,
             share if nodes else None,
+            self._partial,
         )
 
     def _rate(self, seen: int) -> float:
@@ -195,7 +197,7 @@ class RedisEnumeration:
             NodeScan(place.addresses, self._who, question, self._sink, slots=place.slots, patient=self._restarts > 0)
             for place in known.places
         ]
-        self._note = known.note or self._note
+        self._note, self._partial = known.note or self._note, bool(known.note)
         if self._cancelled:
             self._stop()
         elif self._held:
@@ -234,7 +236,7 @@ class RedisEnumeration:
         if failed and len(failed) == len(ends):
             raise failed[0]
         if failed:
-            whole = len(ends)
+            whole, self._partial = len(ends), True
             self._note = f"{whole - len(failed)} of {whole} shards: {printable(failed[0].message, 120)}"
         return True
 

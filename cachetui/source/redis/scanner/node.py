@@ -30,8 +30,6 @@ RETRY_S, RETRY_MOST_S = 0.2, 3.2
 SHORT = 0.95
 """Fewer names than this share of the keys were not all."""
 PROBE_KEYS = 20
-PROBE_SLOTS = 2048
-"""Names that lie within so many slots were found slot by slot; from one table they come from everywhere."""
 
 BROKEN = (OSError, faults.Garbage, faults.ReplyTooLong, faults.ClosedEarly, CacheError)
 
@@ -173,17 +171,15 @@ class NodeScan:
             self._parts = [WholePart()]
 
     def _cluster_parts(self, wire: Wire, number: int) -> list[Part]:
-        """Ask for some names from the middle of the slots on: do they come slot by slot, or from one table?"""
+        """Ask for some names from two slots on: do they come slot by slot, or from one table?"""
         assert self._slots is not None
         owned = [slot for first, last in self._slots for slot in range(first, last + 1)]
-        middle = owned[len(owned) // 2]
-        keys = step_of(wire.ask([("SCAN", middle, "COUNT", PROBE_KEYS)])[0])[1]
-        slots = [key_slot(key) for key in keys]
-        if len(set(slots)) < PROBE_KEYS // 2:
-            return []
-        if middle <= min(slots) and max(slots) < middle + PROBE_SLOTS:
+        low, high = owned[len(owned) // 4], owned[len(owned) * 3 // 4]
+        replies = wire.ask([("SCAN", slot, "COUNT", PROBE_KEYS) for slot in (low, high)])
+        lows, highs = ({key_slot(key) for key in step_of(reply)[1]} for reply in replies)
+        if lows and highs and low <= min(lows) and max(lows) < high <= min(highs):
             return list(slot_parts(number, self._slots))
-        if max(slots) - min(slots) > PROBE_SLOTS:
+        if len(lows) >= PROBE_KEYS // 2 and max(lows) - min(lows) > (high - low):
             return list(table_parts(number))
         return []
 
