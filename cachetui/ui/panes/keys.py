@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -12,11 +12,11 @@ from textual.message import Message
 from cachetui import text
 from cachetui.keyspace.filter import parse_filter
 from cachetui.keyspace.listing import Entry, Sorting, Wanted
-from cachetui.model import KeyFacts, ScanProgress
 from cachetui.source.base import Kind
-from cachetui.ui.browse import SAMPLE_KEYS, Browse
 from cachetui.ui.line import Line, Span, line
-from cachetui.ui.panes.key_value import ValueView, ttl_words
+from cachetui.ui.panes.key_cells import LABEL, key_cells, prefix_cells, short_cells
+from cachetui.ui.panes.key_value import ValueView
+from cachetui.ui.panes.key_words import held_words, measure_words, scan_words, scope_words
 from cachetui.ui.panes.pane import Pane
 from cachetui.ui.roll import MARKS_MOST, Roll
 from cachetui.ui.scene import Scene
@@ -43,9 +43,6 @@ LIVE_S = 60.0
 
 SPLIT_COLUMNS = 100
 """From this width on the value stands beside the list."""
-
-LABEL = 300
-BAR_COLUMNS = 20
 
 
 class KeysPane(Pane):
@@ -124,11 +121,11 @@ class KeysPane(Pane):
         if browse.scanning and browse.scanned_at is None and browse.progress is not None and not self.compact:
             found.append((scan_words(browse.progress, ascii_only=scene.settings.ascii), "accent"))
         elif not self.compact:
-            found += [(words, "warn") for words in _held_words(browse)]
+            found += [(words, "warn") for words in held_words(browse)]
         if browse.measuring is not None and not self.compact:
             found.append((measure_words(*browse.measuring, ascii_only=scene.settings.ascii), "accent"))
         if browse.scope.match is not None or browse.scope.type_ is not None:
-            found.append((_scope_words(browse), "warn"))
+            found.append((scope_words(browse), "warn"))
         if self.needle:
             found.append((self._filter_words(), "bad" if self.problem else "accent"))
         return [line((text.fit(words, width), style)) for words, style in found]
@@ -152,63 +149,13 @@ class KeysPane(Pane):
     def cells(self, scene: Scene, entry: Entry) -> tuple[Span, ...]:
         """Return the cells of one row."""
         label = text.printable(entry.label, LABEL) or '""'
-        indent = "  " * entry.depth
-        if entry.kind == "prefix":
-            signs = ("v ", "> ") if scene.settings.ascii else ("▾ ", "▸ ")
-            return self._prefix_cells(scene, entry, indent + signs[0 if entry.is_open else 1] + label)
         if not self.wanted.flat and self.wanted.filter is None:
-            label = f"{indent}  {label}"
+            signs = ("v ", "> ") if scene.settings.ascii else ("▾ ", "▸ ")
+            sign = "  " if entry.kind == "key" else signs[0 if entry.is_open else 1]
+            label = "  " * entry.depth + sign + label
         if self.compact:
-            return ((label, ""), ("1", "muted"), ("", ""))
-        facts = self._facts(scene.browse, entry.name)
-        use = text.count(facts.frequency) if facts.frequency is not None else _idle_words(facts)
-        return (
-            (label, ""),
-            ("", ""),
-            (facts.type or facts.note, "muted"),
-            (ttl_words(facts), ""),
-            (text.size(facts.size_bytes), ""),
-            (facts.encoding or "", "muted"),
-            (use, "muted"),
-        )
-
-    def _facts(self, browse: Browse, key: bytes) -> KeyFacts:
-        known = browse.facts.get(key)
-        if known is not None:
-            return known[1]
-        if browse.measures is not None and key in browse.index:
-            return browse.measures.fact(browse.index.rank(key), key)
-        return KeyFacts(key)
-
-    def _prefix_cells(self, scene: Scene, entry: Entry, label: str) -> tuple[Span, ...]:
-        browse = scene.browse
-        total = max(1, browse.index.total)
-        if self.compact:
-            share = text.percent(100 * entry.count / total, 0)
-            return ((label, "accent"), (text.count(entry.count), ""), (share, "muted"))
-        size_words, ttl_share = "", ""
-        estimate = browse.estimates.get(entry.name)
-        measures = browse.measures
-        if measures is not None and measures.known == len(browse.index):
-            summary = measures.summary(*browse.index.span(entry.name))
-            size_words = text.size(summary.size_bytes)
-            if summary.keys:
-                ttl_share = text.percent(100 - 100 * summary.without_ttl / summary.keys, 0)
-        elif estimate is not None:
-            about = "~" if entry.count > SAMPLE_KEYS else ""
-            if estimate.key_bytes is not None:
-                size_words = about + text.size(round(estimate.key_bytes * entry.count))
-            if estimate.ttl_share is not None:
-                ttl_share = about + text.percent(100 * estimate.ttl_share, 0)
-        return (
-            (label, "accent"),
-            (text.count(entry.count), ""),
-            ("with TTL" if ttl_share else "", "muted"),
-            (ttl_share, "muted"),
-            (size_words, "muted" if size_words.startswith("~") else ""),
-            ("", ""),
-            ("", ""),
-        )
+            return short_cells(scene.browse, entry, label)
+        return (prefix_cells if entry.kind == "prefix" else key_cells)(scene.browse, entry, label)
 
     # What is selected
 
@@ -488,70 +435,6 @@ _ANSWERS: dict[str, Callable[[KeysPane], bool]] = {
     "previous-window": lambda pane: pane._window(-1),
 }
 """By command id; each returns whether it meant something here."""
-
-
-def bar(share: float, columns: int = BAR_COLUMNS, *, ascii_only: bool = False) -> str:
-    """Return a progress bar.
-
-    >>> bar(0.5, 4), bar(0.5, 4, ascii_only=True)
-    ('██░░', '##--')
-    """
-    full = round(columns * max(0.0, min(1.0, share)))
-    return ("#" if ascii_only else "█") * full + ("-" if ascii_only else "░") * (columns - full)
-
-
-def scan_words(progress: ScanProgress, *, ascii_only: bool = False) -> str:
-    """Return how far an enumeration is, in one line."""
-    parts = []
-    if progress.total:
-        parts.append(bar(progress.seen / progress.total, ascii_only=ascii_only))
-        parts.append(text.percent(min(100.0, 100 * progress.seen / progress.total), 0))
-    parts.append(f"{text.count(progress.seen)} of {text.count(progress.total)}")
-    if progress.state == "paused":
-        parts.append("paused: K goes on")
-    else:
-        parts.append(f"{text.count(round(progress.per_s))}/s")
-        if progress.left_s is not None and progress.left_s >= 1:
-            parts.append(f"{text.duration(round(progress.left_s))} left")
-    if progress.note:
-        parts.append(progress.note)
-    return "  ".join(parts)
-
-
-def measure_words(done: int, total: int, per_s: float, *, ascii_only: bool = False) -> str:
-    """Return how far "measure all" is, in one line."""
-    left = text.duration(round((total - done) / per_s)) if per_s else "-"
-    share = done / max(1, total)
-    return (
-        f"measuring {bar(share, ascii_only=ascii_only)}  {text.count(done)} of {text.count(total)}"
-        f"  {text.count(round(per_s))}/s  {left} left: M stops it"
-    )
-
-
-def _held_words(browse: Browse) -> Iterable[str]:
-    """Yield what is missing from the list, and why."""
-    if not browse.index.complete:
-        yield (
-            f"holds {text.count(browse.index.total)} keys in {text.size(browse.index.used_bytes)};"
-            f" {text.count(browse.index.left_out)} more did not fit: filter on the server with K"
-        )
-    if browse.stopped:
-        yield "the scan was stopped: this is a part of the keys; r scans again"
-    elif browse.progress is not None and browse.progress.note:
-        yield browse.progress.note
-
-
-def _scope_words(browse: Browse) -> str:
-    parts = []
-    if browse.scope.match is not None:
-        parts.append(f"match {text.printable(browse.scope.match)}")
-    if browse.scope.type_ is not None:
-        parts.append(f"type {text.printable(browse.scope.type_)}")
-    return f"only {', '.join(parts)}, chosen by the server: K changes it"
-
-
-def _idle_words(facts: KeyFacts) -> str:
-    return text.duration(facts.idle_s) if facts.idle_s is not None else ""
 
 
 def _beside(left: list[Line], right: list[Line], at: int, width: int) -> Line:
