@@ -65,6 +65,22 @@ async def test_a_key_that_goes_between_listing_and_opening(redis_like: Server) -
             assert (await source.value(facts.key)).note == "gone"
 
 
+async def test_a_key_that_is_renamed_between_windows(redis_like: Server) -> None:
+    with redis_like.client() as client:
+        client.hset("hash", mapping={f"field:{number}": number for number in range(2_000)})
+        client.rpush("list", *range(2_000))
+        client.set("string", "x" * 2_000)
+        async with source_of(redis_like) as source:
+            for key in ("hash", "list", "string"):
+                first = await source.value(key.encode(), rows=10, max_bytes=10)
+                assert first.next is not None
+                client.rename(key, f"new:{key}")
+                value = await source.value(key.encode(), rows=10, max_bytes=10, start=first.next)
+                assert (value.items, value.note, value.next, value.facts.exists) == ((), "gone", None, False)
+                moved = await source.value(f"new:{key}".encode(), rows=10, max_bytes=10, start=first.next)
+                assert moved.items and moved.note == ""
+
+
 async def test_values_of_modules_that_change_or_go(stack: Server) -> None:
     keys = arrange_all(stack)
     async with source_of(stack) as source:
@@ -209,3 +225,26 @@ async def test_an_unknown_type_shows_its_facts(stack: Server, monkeypatch: pytes
         value = await source.value(b"cms")
     assert (value.items, value.note, value.facts.type) == ((), "CMSk-TYPE: facts only", "CMSk-TYPE")
     assert value.facts.size_bytes and value.facts.has_ttl is False
+    (told,) = value.sections
+    length = len(stack.command("DUMP", "cms"))  # type: ignore[arg-type]
+    assert (told.title, told.rows) == ("serialised", (("length", f"{length}B"),))
+
+
+async def test_of_an_unknown_type_too_much_is_not_asked(stack: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack.command("CMS.INITBYDIM", "large", "300000", "2")
+    stack.command("CMS.INITBYDIM", "cms", "10", "2")
+    monkeypatch.delitem(READERS, "CMSk-TYPE")
+    stack.command("ACL", "SETUSER", "narrow", "on", ">pw", "~*", "+@all", "-dump")
+    try:
+        async with source_of(stack) as source, source_of(stack, user="narrow", password="pw") as narrow:
+            large = await source.value(b"large")
+            assert (large.sections, large.note, source.sent["dump"]) == ((), "CMSk-TYPE: facts only", 0)
+            assert (await source.value(b"cms", start=b"1")).sections == () and source.sent["dump"] == 0
+            denied = await narrow.value(b"cms")
+            assert denied.note == "CMSk-TYPE: facts only"
+            assert denied.sections[0].title.startswith("serialised: DUMP: not permitted")
+            (facts,) = (await source.facts([b"cms"])).facts
+            stack.command("DEL", "cms")
+            assert (await read_as(source, facts)).note == "gone"
+    finally:
+        stack.command("ACL", "DELUSER", "narrow")

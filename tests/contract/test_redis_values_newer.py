@@ -30,6 +30,11 @@ def vrange(words: list[bytes]) -> object:
     return [name for name in MEMBERS if start == b"-" or name >= start[1:]][:count]
 
 
+def vemb(words: list[bytes]) -> object:
+    assert words[2] in MEMBERS
+    return [b"%.17f" % (0.1 + number) for number in range(300)]
+
+
 def arscan(words: list[bytes]) -> object:
     start, end, limit = int(words[2]), int(words[3]), int(words[5])
     inside = sorted(index for index in ELEMENTS if min(start, end) <= index <= max(start, end))
@@ -41,6 +46,7 @@ VECTORS: Answers = {
     "VINFO": known(list(VINFO)),
     "COMMAND": known([[b"vrange", -4, [b"readonly", b"module"], 1, 1, 1]]),
     "VRANGE": vrange,
+    "VEMB": vemb,
 }
 ARRAY: Answers = {"ARINFO": known(list(ARINFO)), "ARSCAN": arscan}
 
@@ -76,8 +82,23 @@ async def test_a_vector_set_in_order() -> None:
     assert [value.sections for value in found[1:]] == [()] * 6
 
 
-async def test_a_vector_set_where_members_come_at_random_only() -> None:
-    answers = {**VECTORS, "COMMAND": known([None]), "VRANDMEMBER": lambda words: MEMBERS[: int(words[2])]}
+async def test_the_beginnings_of_a_few_vectors() -> None:
+    told = (await read(VECTORS, "vectorset")).sections[1]
+    assert told.title == "vectors" and [row[0] for row in told.rows] == [f"member:00{number}" for number in range(5)]
+    assert {row[1] for row in told.rows} == {"0.1, 1.1, 2.1, 3.1, 4.1, 5.1, 6.1, 7.1, … of 300"}
+    # Of very long vectors fewer are asked for.
+    many = {**VECTORS, "VINFO": known([b"vector-dim", 15_000])}
+    assert len((await read(many, "vectorset")).sections[1].rows) == 1
+    denied = {**VECTORS, "VEMB": lambda _: from_reply("NOPERM no", "VEMB")}
+    value = await read(denied, "vectorset")
+    assert len(value.items) == 40 and value.sections[1].title.startswith("vectors: VEMB: not permitted")
+
+
+@pytest.mark.parametrize(
+    "command", [known([None]), lambda _: from_reply("NOPERM no", "COMMAND INFO")], ids=["told", "not told"]
+)
+async def test_a_vector_set_where_members_come_at_random_only(command: Callable[[list[bytes]], object]) -> None:
+    answers = {**VECTORS, "COMMAND": command, "VRANDMEMBER": lambda words: MEMBERS[: int(words[2])]}
     del answers["VRANGE"]
     value = await read(answers, "vectorset")
     assert len(value.items) == 40 and value.next is None and value.note.startswith("40 members at random")
@@ -96,6 +117,21 @@ async def test_an_array_by_its_indexes(shape: type) -> None:
     assert dict(found[0].sections[0].rows)["slice-size"] == "4096"  # type: ignore[arg-type]
     turned = await all_windows(ARRAY, "array", "descending")
     assert [(item.label, item.data) for value in turned for item in value.items] == rows[::-1]
+
+
+async def test_an_array_to_its_last_possible_index() -> None:
+    last = 2**64 - 2
+    elements = {7: b"a", 2**63: b"b", last: b"c"}
+
+    def scan(words: list[bytes]) -> object:
+        start, limit = int(words[2]), int(words[5])
+        return [[index, element] for index, element in elements.items() if index >= start][: min(limit, 2)]
+
+    answers = {"ARINFO": known([b"count", 3, b"len", str(last + 1).encode()]), "ARSCAN": scan}
+    value = await read(answers, "array", str(2**63).encode())
+    assert [item.label for item in value.items] == [b"%d" % 2**63, b"%d" % last] and value.note == ""
+    beyond = await read(answers, "array", b"9" * 21)
+    assert (beyond.items, beyond.note) == ((), "there is no such window on this value")
 
 
 ODD_REPLIES: list[object] = [

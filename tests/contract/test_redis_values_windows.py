@@ -274,6 +274,42 @@ async def test_a_stream_with_its_groups(redis_like: Server, protocol: int) -> No
     assert all(cell.isprintable() for section in first.sections for row in section.rows for cell in row)
 
 
+async def test_of_many_groups_and_consumers_none_is_asked_for(
+    redis_like: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cachetui.source.redis.values.stream.LISTED", 5)
+    with redis_like.client() as client:
+        client.xadd("stream", {"n": 1}, id="1-0")
+        client.xgroup_create("stream", "busy", id="0")
+        for number in range(6):
+            client.execute_command("XGROUP", "CREATECONSUMER", "stream", "busy", f"c{number}")
+        async with source_of(redis_like) as source:
+            about, groups, consumers = (await source.value(b"stream")).sections
+            assert groups.rows == (("busy", "6", "0", "0-0", groups.rows[0][4], "-", "-"),)
+            assert consumers.title == "consumers of busy: 6, which come only in one piece: not listed"
+            assert source.sent["xpending"] == 0
+            for number in range(5):
+                client.xgroup_create("stream", f"g{number}", id="0")
+            before = source.sent["xinfo"]
+            about, groups = (await source.value(b"stream")).sections
+            assert groups.title == "groups: 6, which come only in one piece: not listed"
+            assert dict(about.rows)["groups"] == "6" and source.sent["xinfo"] == before + 1
+
+
+async def test_a_stream_of_large_entries(redis7: Server) -> None:
+    with redis7.client() as client:
+        for number in range(1, 5):
+            client.xadd("stream", {"f": b"x" * 20_000_000}, id=f"{number}-0")
+        client.xgroup_create("stream", "g", id="0")
+    async with source_of(redis7, timeout_s=10) as source:
+        found = await windows(source, b"stream", max_bytes=1_000)
+    assert [[item.label for item in value.items] for value in found] == [[b"4-0"], [b"3-0"], [b"2-0"], [b"1-0"]]
+    assert {item.total_bytes for value in found for item in value.items} == {20_000_002}
+    titles = [section.title for section in found[0].sections]
+    assert titles == ["stream: its entries are large, and XINFO STREAM would bring two of them", "groups"]
+    assert found[0].sections[1].rows[0][:3] == ("g", "0", "0")
+
+
 async def test_a_window_is_bounded_however_much_is_asked_for(redis7: Server) -> None:
     with redis7.client() as client:
         client.sadd("set", *range(25_000))

@@ -16,7 +16,7 @@ from tests.contract.test_redis_values_windows import rows_of, windows
 from tests.servers.launch import Server
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [2, 3])
-NEWER = {"VCARD", "VINFO", "VRANGE", "VRANDMEMBER", "ARINFO", "ARSCAN"}
+NEWER = {"VCARD", "VINFO", "VRANGE", "VRANDMEMBER", "VEMB", "ARINFO", "ARSCAN"}
 """Commands of servers that the tests do not have."""
 
 

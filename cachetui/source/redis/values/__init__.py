@@ -17,6 +17,7 @@ from cachetui.source.redis.values.modules import (
     read_digest,
     read_figures,
     read_top,
+    read_unknown,
     read_vectors,
 )
 from cachetui.source.redis.values.scanned import read_hash, read_hash_with_ttl, read_set
@@ -65,7 +66,7 @@ READS = frozenset(
             "GEOPOS",
         ),
         *("HSCAN", "HMGET", "HTTL", "SSCAN", "XRANGE", "XREVRANGE", "XINFO STREAM", "XINFO GROUPS", "XINFO CONSUMERS"),
-        *("XPENDING", "VCARD", "VINFO", "VRANGE", "VRANDMEMBER", "ARINFO", "ARSCAN", "COMMAND INFO"),
+        *("XPENDING", "VCARD", "VINFO", "VRANGE", "VRANDMEMBER", "VEMB", "ARINFO", "ARSCAN", "COMMAND INFO", "DUMP"),
         *("JSON.TYPE", "JSON.DEBUG", "JSON.GET", "JSON.OBJLEN", "JSON.OBJKEYS", "JSON.ARRLEN"),
         *("TS.INFO", "TS.RANGE", "TS.REVRANGE", "BF.INFO", "CF.INFO", "CMS.INFO", "TOPK.INFO", "TOPK.LIST"),
         *("TDIGEST.INFO", "TDIGEST.QUANTILE", "FT._LIST", "FT.INFO"),
@@ -99,9 +100,7 @@ async def read_value(
         return replace(bare, note="gone")
     if facts.type is None:
         return replace(bare, note="the type is unknown: TYPE was refused")
-    if facts.type not in READERS:
-        return replace(bare, total=facts.length, note=f"{facts.type}: facts only")
-    reader, columns = READERS[facts.type]
+    reader, columns = READERS.get(facts.type, (read_unknown, ()))
     if abilities.field_ttl and facts.type == "hash":
         reader = read_hash_with_ttl
     asking = _reading_only(ask)
