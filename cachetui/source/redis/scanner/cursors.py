@@ -49,6 +49,10 @@ class Part(Protocol):
         """Take in the cursor that the server answered with. Raises NotDivisible, ValueError."""
         ...
 
+    def split(self) -> Part | None:
+        """Give up the second half of what is left, as a part of its own; None where that cannot be."""
+        ...
+
     @property
     def share(self) -> float | None:
         """How much of this part is done, 0 to 1; None where the cursor does not tell."""
@@ -68,6 +72,9 @@ class WholePart:
 
     def advance(self, cursor: bytes) -> None:
         self.cursor, self.begun, self.done = cursor, True, cursor == b"0"
+
+    def split(self) -> Part | None:
+        return None
 
     @property
     def share(self) -> float | None:
@@ -95,6 +102,15 @@ class TablePart:
         self.begun, self.cursor, self.at = True, cursor, at
         self.done = not number or at >= self.end
 
+    def split(self) -> Part | None:
+        middle = (self.at + self.end + 1) // 2
+        if self.done or not self.at < middle < self.end:
+            return None
+        given = self.weight * (self.end - middle) / (self.end - self.start)
+        other = TablePart(middle, self.end, b"%d" % reversed_bits(middle), weight=given, at=middle)
+        self.weight, self.end = self.weight - given, middle
+        return other
+
     @property
     def share(self) -> float | None:
         return 1.0 if self.done else (self.at - self.start) / (self.end - self.start)
@@ -119,6 +135,15 @@ class SlotPart:
             raise NotDivisible
         self.begun, self.cursor, self.at = True, cursor, at
         self.done = not number or at >= self.end
+
+    def split(self) -> Part | None:
+        middle = (self.at + self.end + 1) // 2
+        if self.done or not self.at < middle < self.end:
+            return None
+        given = self.weight * (self.end - middle) / (self.end - self.start)
+        other = SlotPart(middle, self.end, b"%d" % middle, weight=given, at=middle)
+        self.weight, self.end = self.weight - given, middle
+        return other
 
     @property
     def share(self) -> float | None:

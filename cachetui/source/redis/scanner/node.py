@@ -21,7 +21,6 @@ from cachetui.source.redis.scanner.wire import Stopped, Wire, explained
 
 PARTS_LEAST_KEYS = 20_000
 """A smaller table is walked by one cursor."""
-PARTS_MOST = 512
 STEPS_A_PART = 4
 """A part is at least so many steps long."""
 TRIES = 6
@@ -135,13 +134,12 @@ class NodeScan:
     def _begin(self, wire: Wire) -> None:
         """Learn who answers and how many keys there are; on a new connection to the same run just go on."""
         began = perf_counter()
-        (size,) = wire.ask([("DBSIZE",)])
+        size, server, replication = wire.ask([("DBSIZE",), ("INFO", "server"), ("INFO", "replication")])
         self._pace.learn_latency(perf_counter() - began)
         if isinstance(size, hiredis.ReplyError):
             told = faults.reply_error(str(size), "DBSIZE")
             if isinstance(told, Loading | Busy):
                 raise told
-        server, replication = wire.ask([("INFO", "server"), ("INFO", "replication")])
         run = (_field(server, b"run_id"), _field(replication, b"role"))
         if self._question.readonly:
             wire.ask([("READONLY",)])
@@ -156,9 +154,8 @@ class NodeScan:
     def _plan(self, wire: Wire) -> None:
         """Cut the keys into parts, if that is worth it and the server's tables are known to allow it."""
         total = self.tally.total or 0
-        wanted = 2 * self._pace.lanes
         number = 1
-        while number < min(wanted, PARTS_MOST) and number * self._pace.count * STEPS_A_PART < total:
+        while number < self._pace.lanes and number * self._pace.count * STEPS_A_PART < total:
             number *= 2
         self._parts = []
         if total >= PARTS_LEAST_KEYS and number > 1 and not self._indivisible:

@@ -9,6 +9,8 @@ COUNT_MOST = 1000
 COUNT_LEAST = 10
 FAR_COUNT = 100
 FACTS_COUNT = 100
+NEAR_KEYS_MOST = 2000
+"""Keys of all steps in flight on a near server."""
 NEAR_LANES, FAR_LANES_MOST = 4, 256
 """Steps in flight: four of 250 keys disturb others less than one of 1,000; a far server gets many."""
 FAR_S = 0.002
@@ -83,18 +85,22 @@ class Pace:
         # The best of the last steps: the others waited for somebody else.
         key_s = min(self._steps, default=KEY_S)
         self.far = round_trip_s > FAR_S
-        burst_keys = max(100, min(COUNT_MOST, round((FAR_BURST_S if self.far else NEAR_BURST_S) / key_s)))
+        burst_s = FAR_BURST_S if self.far else NEAR_BURST_S
+        near_most = COUNT_MOST if self._whole else NEAR_KEYS_MOST
+        burst_keys = max(100, min(COUNT_MOST if self.far else near_most, round(burst_s / key_s)))
         count = burst_keys if self._whole else FAR_COUNT if self.far else burst_keys // NEAR_LANES
         self.count = max(1, min(count, self._count_most, FACTS_COUNT if self._facts else COUNT_MOST))
         """How many keys one step asks for."""
         # With facts each step is followed by another round trip.
-        lanes = round((2 if self._facts else 1) * FAR_KEYS_PER_S * round_trip_s / FAR_COUNT)
-        self.lanes = 1 if self._whole else max(NEAR_LANES, min(FAR_LANES_MOST, lanes)) if self.far else NEAR_LANES
+        wanted = round((2 if self._facts else 1) * FAR_KEYS_PER_S * round_trip_s / FAR_COUNT)
+        # A power of two, as the parts are: all of them begin at once.
+        lanes = min(FAR_LANES_MOST, 1 << max(NEAR_LANES, wanted - 1).bit_length())
+        self.lanes = 1 if self._whole else lanes if self.far else NEAR_LANES
         """How many steps may be in flight."""
         spread = self.far and not self._whole
         self.gap_s = max(burst_keys / (1.3 * FAR_KEYS_PER_S), 2 * burst_keys * key_s) if spread else 0.0
         """How long to wait between two bursts: many steps that travel together must not arrive as one."""
-        self.burst = max(1, burst_keys // self.count) if spread else self.lanes
-        """How many steps may be sent at once."""
+        self.burst = max(1, burst_keys // self.count if spread else self.lanes // 2)
+        """How many steps may be sent at once: never all, so that the server has work while we take in what came."""
         self.probe_s = SLOW_PROBE_S if self.rest_s else FAR_PROBE_S if self.far else NEAR_PROBE_S
         """How long to go on before the next look at the latency."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 
@@ -19,6 +18,9 @@ from cachetui.source.redis.scanner.cursors import Part, WholePart
 from cachetui.source.redis.scanner.facts import Facts, hand_over
 from cachetui.source.redis.scanner.pace import COUNT_LEAST, Pace
 from cachetui.source.redis.scanner.wire import Stopped, Wire, packed
+
+SPLIT_STEPS = 4
+"""A part that is so many steps long at least can be cut in two."""
 
 
 class SinkFailed(Exception):
@@ -91,20 +93,25 @@ class Walk:
 
     def __init__(self, wire: Wire, question: Question, pace: Pace, sink: KeySink, facts: Facts | None) -> None:
         self._wire, self._question, self._pace, self._sink, self._facts = wire, question, pace, sink, facts
+        # Asked once: to look whether something has all of a protocol takes its time.
+        self._fact_sink = sink if isinstance(sink, FactSink) else None
         self._waiting: deque[Part] = deque()
         self._flying: deque[Flight] = deque()
         self._arrived: list[list[bytes]] = []
-        self._probe_at = 0.0
+        # A far server was asked for its latency just now, and each time costs.
+        self._probe_at = time.perf_counter() + pace.probe_s if pace.far else 0.0
         self._burst_at = 0.0
         self._measuring = False
         """The next step goes alone."""
 
-    def run(self, parts: Sequence[Part], tally: Tally, signals: Signals, edges: dict[int, set[bytes]]) -> None:
-        """Go to the end of all parts; `edges` remembers the names where parts meet.
+    def run(self, parts: list[Part], tally: Tally, signals: Signals, edges: dict[int, set[bytes]]) -> None:
+        """Go to the end of all parts, cutting them further where that helps.
 
+        `edges` remembers the names where parts meet.
         Raises Stopped, NotDivisible, SinkFailed, CacheError and what a wire raises.
         """
         self._tally, self._signals, self._edges = tally, signals, edges
+        self._parts = parts
         self._waiting.extend(part for part in parts if not part.done)
         try:
             while self._waiting or self._flying:
@@ -147,15 +154,19 @@ class Walk:
     def _send(self) -> None:
         pace, now = self._pace, time.perf_counter()
         room = pace.lanes - len(self._flying)
-        if not self._waiting or room <= 0 or self._held(now):
+        if room <= 0 or self._held(now):
             return
-        if pace.gap_s:
+        if pace.gap_s and self._waiting:
             early_s = self._burst_at + pace.gap_s - now
             if early_s > 0:
                 self._hand_over()
                 time.sleep(max(0.0, self._burst_at + pace.gap_s - time.perf_counter()))
             now = self._burst_at = time.perf_counter()
-            room = min(room, pace.burst)
+        room = min(room, pace.burst)
+        while len(self._waiting) < room and self._split():
+            continue
+        if not self._waiting:
+            return
         if alone := self._measuring and not self._flying:
             room, self._measuring = 1, False
         due: list[bytes] = []
@@ -176,6 +187,18 @@ class Walk:
             return count
         return min(count, max(COUNT_LEAST, round(1.05 * (1 - share) * total * part.weight)))
 
+    def _split(self) -> bool:
+        """Cut the part with the most keys left, which others could help with; return whether that was worth it."""
+        total = self._tally.total or 0
+        lefts = [((1 - (part.share or 0.0)) * part.weight, at) for at, part in enumerate(self._parts) if not part.done]
+        left, at = max(lefts, default=(0.0, 0))
+        other = self._parts[at].split() if left * total > SPLIT_STEPS * self._pace.count else None
+        if other is None:
+            return False
+        self._parts.append(other)
+        self._waiting.append(other)
+        return True
+
     def _held(self, now: float) -> bool:
         """Tell whether what is in flight has to come back before anything more is sent."""
         alone = bool(self._flying) and self._flying[-1].alone
@@ -186,7 +209,7 @@ class Walk:
     def _receive(self) -> None:
         if not self._flying:
             return
-        room = self._waiting and len(self._flying) < self._pace.lanes
+        room = bool(self._waiting) and len(self._flying) < self._pace.lanes
         replies = self._wire.come() if room and not self._held(time.perf_counter()) else self._wire.receive()
         now, at = time.perf_counter(), 0
         while at < len(replies):
@@ -260,9 +283,9 @@ class Walk:
     # Handing over
 
     def _deliver_facts(self, keys: list[bytes], columns: dict[str, list[object]]) -> None:
-        assert isinstance(self._sink, FactSink)
+        assert self._fact_sink is not None
         try:
-            self._tally.seen += hand_over(self._sink, keys, columns)
+            self._tally.seen += hand_over(self._fact_sink, keys, columns)
         except Exception as error:
             raise SinkFailed from error
 
@@ -273,8 +296,8 @@ class Walk:
             self._tally.seen += len(keys)
             if keys:
                 try:
-                    if isinstance(self._sink, FactSink):
-                        hand_over(self._sink, keys, {})
+                    if self._fact_sink is not None:
+                        hand_over(self._fact_sink, keys, {})
                     else:
                         self._sink.add(keys)
                 except Exception as error:

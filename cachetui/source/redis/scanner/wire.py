@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import time
@@ -63,23 +64,25 @@ class Wire:
         if who.tls is not None:
             context = tls_context(who.tls)
             self._socket = context.wrap_socket(plain, server_hostname=who.tls.server_name or address.host)
+        # Once for all: each change of it is a call to the system.
+        self._socket.settimeout(TICK_S)
         self._greet()
 
     def _greet(self) -> None:
+        """Say who we are, all in one round trip. A refused client name is no reason to give up."""
         who = self._who
-        if who.password is not None:
-            names: list[Argument] = [who.user] if who.user else []
-            (reply,) = self.ask([("AUTH", *names, str.__str__(who.password))])
-            if isinstance(reply, hiredis.ReplyError):
-                error = faults.reply_error(str(reply))
-                error.detail.pop("reply", None)
-                raise error
-        # A refused name is no reason to give up.
-        self.ask([("CLIENT", "SETNAME", CLIENT_NAME)])
+        commands: list[Sequence[Argument]] = [("CLIENT", "SETNAME", CLIENT_NAME)]
         if who.db:
-            (reply,) = self.ask([("SELECT", who.db)])
-            if isinstance(reply, hiredis.ReplyError):
-                raise no_database(str(reply), who.db)
+            commands.append(("SELECT", who.db))
+        if who.password is not None:
+            commands.insert(0, ("AUTH", *([who.user] if who.user else []), str.__str__(who.password)))
+        replies = self.ask(commands)
+        if who.password is not None and isinstance(replies[0], hiredis.ReplyError):
+            error = faults.reply_error(str(replies[0]))
+            error.detail.pop("reply", None)
+            raise error
+        if who.db and isinstance(replies[-1], hiredis.ReplyError):
+            raise no_database(str(replies[-1]), who.db)
 
     def close(self) -> None:
         if self._socket is not None:
@@ -97,9 +100,17 @@ class Wire:
         return replies
 
     def send(self, data: bytes) -> None:
+        """Send all of `data`. Raises TimeoutError after the deadline."""
         assert self._socket is not None
-        self._socket.settimeout(self._who.timeout_s)
-        self._socket.sendall(data)
+        rest, until = memoryview(data), time.monotonic() + self._who.timeout_s
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except TimeoutError:
+                if self._stopped():
+                    raise Stopped from None
+                if time.monotonic() > until:
+                    raise
 
     def receive(self) -> list[object]:
         """Wait for replies and return all that have come; at least one. Raises TimeoutError after the deadline."""
@@ -107,9 +118,8 @@ class Wire:
         while not (found := self._parsed()):
             if self._stopped():
                 raise Stopped
-            data = self._read(TICK_S)
-            now = time.monotonic()
-            if data is not None:
+            came, now = self._read(), time.monotonic()
+            if came:
                 last = now
             if now - last > self._who.timeout_s or now - began > SLOW_REPLY * self._who.timeout_s:
                 raise TimeoutError
@@ -117,21 +127,23 @@ class Wire:
 
     def come(self) -> list[object]:
         """Return the replies that have come already."""
-        self._read(0)
+        assert self._socket is not None
+        held = self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
+        if held or select.select([self._socket], [], [], 0)[0]:
+            self._read()
         return self._parsed()
 
-    def _read(self, limit_s: float) -> bytes | None:
-        """Take in what comes within `limit_s`; return None when nothing did."""
+    def _read(self) -> bool:
+        """Take in what comes; return False when it was nothing for a moment."""
         assert self._socket is not None
-        self._socket.settimeout(limit_s)
         try:
             data = self._socket.recv(READ_BYTES)
-        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
-            return None
+        except TimeoutError:
+            return False
         if not data:
             raise faults.ClosedEarly if not self._head else ConnectionResetError("closed by the server")
         self._take(data)
-        return data
+        return True
 
     def _take(self, data: bytes) -> None:
         self._head = self._head or data[:64]
