@@ -182,6 +182,17 @@ async def test_a_sparse_table_comes_in_bounded_steps(redis7: Server) -> None:
     assert {item.data for window in found for item in window.items} >= {b"%d" % n for n in range(199_900, 200_000)}
 
 
+async def test_on_a_slow_link_shorter_windows_come(redis_like: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cachetui.source.redis.values.scanned.STEPS_S", 0.0)
+    fill(redis_like)
+    async with source_of(redis_like) as source:
+        for key, command in ((b"set", "sscan"), (b"hash", "hscan")):
+            before = source.sent[command]
+            found = await windows(source, key, rows=2_500)
+            assert source.sent[command] - before == len(found) >= 5
+            assert len(set(rows_of(found))) == MANY == len(rows_of(found))
+
+
 async def test_hash_fields_keep_their_ttl_in_every_window(valkey9: Server) -> None:
     with valkey9.client() as client:
         client.hset("hash", mapping={f"field:{number}": number for number in range(3_000)})

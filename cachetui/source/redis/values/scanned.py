@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from cachetui.source.redis.values.window import Ask, Part, Window, no_such_windo
 
 _STEPS = 8
 """SCAN steps for one window, beside those that its rows need: a sparse table answers with few elements at a time."""
+STEPS_S = 1.0
+"""After so long no further step is begun: on a slow link a shorter window comes rather than none."""
 _COUNT = 1_000
 """More at a time would hold up the server's other clients."""
 _REST = 100
@@ -113,6 +116,7 @@ async def _walk(
         return found[: window.rows], _after(place.cursor, found[window.rows :])
     if place.rest and place.cursor == b"0":
         return found, None
+    began = time.monotonic()
     for _ in range(_STEPS + window.rows // _COUNT):
         room = window.rows - len(found)
         count = place.count or min(room, _COUNT)
@@ -133,7 +137,7 @@ async def _walk(
         place = Place(cursor)
         if cursor == b"0":
             return found, None
-        if len(found) >= window.rows:
+        if len(found) >= window.rows or time.monotonic() - began >= STEPS_S:
             break
     return found, None if place.cursor == b"0" else place.token()
 
