@@ -246,6 +246,26 @@ async def test_many_indexes_are_not_all_looked_at(stack: Server, index: Callable
     index("last", "HASH", "x")
 
 
+async def test_indexes_are_not_asked_for_in_a_hurry(
+    stack: Server, index: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index("users", "HASH", "user:")
+    stack.command("HSET", "user:1", "f", "v")
+    async with source_of(stack) as source:
+        monkeypatch.setattr("cachetui.source.redis.values.search.HURRY_S", 0.0)
+        value = await source.value(b"user:1")
+        assert value.items[0].data == b"v" and source.sent["ft._list"] == 0
+        assert [section.title for section in value.sections] == [
+            "search indexes: not asked for, the server takes long to answer"
+        ]
+        monkeypatch.setattr("cachetui.source.redis.values.search.HURRY_S", 100.0)
+        assert indexes(await source.value(b"user:1")) == ["users"]
+        # What is known is shown, however old.
+        monkeypatch.setattr("cachetui.source.redis.values.search.HURRY_S", 0.0)
+        monkeypatch.setattr("cachetui.source.redis.values.search.KEPT_S", -1.0)
+        assert indexes(await source.value(b"user:1")) == ["users"] and source.sent["ft._list"] == 1
+
+
 async def test_a_server_without_search_is_not_asked(redis7: Server) -> None:
     redis7.command("HSET", "h", "f", "v")
     async with source_of(redis7) as source:

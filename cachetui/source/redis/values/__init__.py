@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -103,7 +104,7 @@ async def read_value(
     reader, columns = READERS.get(facts.type, (read_unknown, ()))
     if abilities.field_ttl and facts.type == "hash":
         reader = read_hash_with_ttl
-    asking = _reading_only(ask)
+    asking, began = _reading_only(ask), time.monotonic()
     try:
         part = await _read(reader, asking, facts, window.narrowed(facts))
     except CacheError as error:
@@ -118,7 +119,7 @@ async def read_value(
         columns=part.columns or columns or bare.columns,
         note=part.note or await _emptiness(asking, facts, window, part),
         next=part.next,
-        sections=(*part.sections, *await _indexes(asking, facts, window, abilities)),
+        sections=(*part.sections, *await _indexes(asking, facts, window, abilities, began)),
         points=part.points,
     )
 
@@ -149,10 +150,12 @@ def _word(argument: Argument) -> str:
     return as_text(argument, 40).upper()
 
 
-async def _indexes(ask: Ask, facts: KeyFacts, window: Window, abilities: Abilities) -> tuple[ValueSection, ...]:
+async def _indexes(
+    ask: Ask, facts: KeyFacts, window: Window, abilities: Abilities, began: float
+) -> tuple[ValueSection, ...]:
     if abilities.indexes is None or window.start is not None or facts.type not in TYPES:
         return ()
-    return await abilities.indexes.covering(ask, facts, abilities.epoch)
+    return await abilities.indexes.covering(ask, facts, abilities.epoch, began)
 
 
 def _why(error: CacheError) -> str:

@@ -17,18 +17,23 @@ NAMES = 100_000
 
 async def read_json(ask: Ask, facts: KeyFacts, window: Window) -> Part:
     """Return a small document as text from an offset on, a larger one member by member."""
-    size, kind = facts.size_bytes, _first_text(await one(ask, "JSON.TYPE", facts.key))
+    key = facts.key
+    # Asked together, and with a path for which another type is no error: round trips are what takes time.
+    told, members, elements = await ask([("JSON.TYPE", key), ("JSON.OBJLEN", key, "$"), ("JSON.ARRLEN", key, "$")])
+    if isinstance(told, CacheError):
+        raise told
+    size, kind = facts.size_bytes, _first_text(told)
     if kind == "":
         return Part(note="gone")
     if size is None:
-        (found,) = await ask([("JSON.DEBUG", "MEMORY", facts.key)])
+        (found,) = await ask([("JSON.DEBUG", "MEMORY", key)])
         size = None if isinstance(found, CacheError) else as_int(found)
     if size is not None and size <= WHOLE_BYTES:
-        return await _whole(ask, facts.key, window)
+        return await _whole(ask, key, window)
     if kind == "object":
-        return await _object(ask, facts.key, window)
+        return await _object(ask, key, window, members)
     if kind == "array":
-        return await _array(ask, facts.key, window)
+        return await _array(ask, key, window, elements)
     held = "of unknown size" if size is None else f"of {text.size(size)}"
     return Part(note=f"one {kind} {held}: too large to read, and JSON.GET reads no part of it")
 
@@ -43,8 +48,10 @@ async def _whole(ask: Ask, key: bytes, window: Window) -> Part:
     return Part((ValueItem(b"", data, total_bytes=len(document)),), next_, len(document))
 
 
-async def _object(ask: Ask, key: bytes, window: Window) -> Part:
-    start, total = window.offset(), _first_int(await one(ask, "JSON.OBJLEN", key))
+async def _object(ask: Ask, key: bytes, window: Window, length: object) -> Part:
+    if isinstance(length, CacheError):
+        raise length
+    start, total = window.offset(), _first_int(length)
     if total is None or total > NAMES:
         members = "too many members" if total is None else f"{total:,} members"
         return Part(total=total, note=f"an object of {members}: their names come only in one piece, too large to read")
@@ -59,8 +66,10 @@ def _path(name: bytes) -> bytes:
     return b'$["' + name.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"]'
 
 
-async def _array(ask: Ask, key: bytes, window: Window) -> Part:
-    start, total = window.offset(), _first_int(await one(ask, "JSON.ARRLEN", key))
+async def _array(ask: Ask, key: bytes, window: Window, length: object) -> Part:
+    if isinstance(length, CacheError):
+        raise length
+    start, total = window.offset(), _first_int(length)
     end = start + window.rows if total is None else min(total, start + window.rows)
     named = [(b"%d" % at, b"$[%d]" % at) for at in range(start, end)]
     items = await _members(ask, key, window, named)

@@ -15,7 +15,7 @@ from cachetui.source.redis.values.window import Ask, Part, Window, no_such_windo
 
 _STEPS = 8
 """SCAN steps for one window, beside those that its rows need: a sparse table answers with few elements at a time."""
-STEPS_S = 1.0
+STEPS_S = 0.25
 """After so long no further step is begun: on a slow link a shorter window comes rather than none."""
 _COUNT = 1_000
 """More at a time would hold up the server's other clients."""

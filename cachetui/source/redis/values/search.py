@@ -15,6 +15,8 @@ INDEXES = 20
 """How many indexes are looked at."""
 KEPT_S = 60.0
 """How long their definitions are believed."""
+HURRY_S = 0.7
+"""After so long over a value nothing more is asked about indexes: the value itself must come in time."""
 
 TYPES = {"hash": "HASH", "ReJSON-RL": "JSON"}
 """The types that can be indexed, as FT.INFO names them."""
@@ -45,10 +47,16 @@ class SearchIndexes:
         self._trouble: CacheError | None = None
         self._asked: tuple[int, float] | None = None
 
-    async def covering(self, ask: Ask, facts: KeyFacts, epoch: int) -> tuple[ValueSection, ...]:
-        """Return a section on the indexes that cover the key, none where no index does."""
+    async def covering(self, ask: Ask, facts: KeyFacts, epoch: int, began: float) -> tuple[ValueSection, ...]:
+        """Return a section on the indexes that cover the key, none where no index does.
+
+        `began` is when the reading of the value did, by the monotonic clock.
+        """
         now = time.monotonic()
-        if self._asked is None or self._asked[0] != epoch or now - self._asked[1] > KEPT_S:
+        known = self._asked is not None and self._asked[0] == epoch
+        if not known and now - began >= HURRY_S:
+            return (ValueSection("search indexes: not asked for, the server takes long to answer", (), ()),)
+        if self._asked is None or not known or (now - self._asked[1] > KEPT_S and now - began < HURRY_S):
             await self._read(ask)
             self._asked = (epoch, now)
         if self._trouble is not None:
