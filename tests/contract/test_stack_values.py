@@ -10,13 +10,15 @@ import pytest
 
 from cachetui.model import Value
 from cachetui.source.redis import RedisSource
+from cachetui.source.redis.connection import command_name
+from cachetui.source.redis.keys import LENGTH_COMMANDS, first_questions
 from cachetui.source.redis.values import READERS, READS
 from tests.contract.redis_targets import source_of
 from tests.contract.test_redis_values_windows import rows_of, windows
 from tests.servers.launch import Server
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [2, 3])
-NEWER = {"VCARD", "VINFO", "VRANGE", "VRANDMEMBER", "VEMB", "ARINFO", "ARSCAN"}
+NEWER = {"VCARD", "VINFO", "VRANGE", "VRANDMEMBER", "VEMB", "ARINFO", "ARSCAN", "ARCOUNT"}
 """Commands of servers that the tests do not have."""
 
 
@@ -26,15 +28,19 @@ def sections_of(value: Value) -> dict[str, dict[str, str]]:
 
 
 async def test_every_command_that_looks_only_reads(stack: Server, redis7: Server, valkey9: Server) -> None:
+    facts = {"TYPE", "PTTL", "OBJECT ENCODING", "OBJECT FREQ", "OBJECT IDLETIME", "MEMORY USAGE"}
+    every = READS | facts | set(LENGTH_COMMANDS.values())
+    for policy in ("noeviction", "allkeys-lfu"):
+        assert {command_name(command) for command in first_questions(b"k", size=True, policy=policy)} <= facts
     known = set()
     for server in (redis7, valkey9, stack):
         async with source_of(server) as source:
-            flags = await source.flags(sorted(READS))
+            flags = await source.flags(sorted(every))
         for name, found in flags.items():
             if found is not None:
                 assert "write" not in found and "admin" not in found, (name, found)
                 known.add(name)
-    assert set(READS) - known == NEWER
+    assert every - known == NEWER
 
 
 async def test_looking_changes_nothing(stack: Server) -> None:
