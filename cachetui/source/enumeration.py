@@ -100,7 +100,9 @@ class SteppedEnumeration:
         seen, total = before.seen + more, before.total if step.total is None else step.total
         self._counted += more
         per_s = self._counted / max(0.001, time.monotonic() - self._resumed_at)
-        left_s = None if total is None or not per_s else max(0, total - seen) / per_s
+        left_s = max(0, total - seen) / per_s if total is not None and per_s else None
+        if before.state == "paused":
+            per_s, left_s = 0.0, None
         partial = before.partial or bool(step.note and self._type in (None, "item"))
         note = step.note or before.note
         self.progress = replace(before, seen=seen, total=total, per_s=per_s, left_s=left_s, note=note, partial=partial)

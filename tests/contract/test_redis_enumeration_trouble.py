@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from cachetui.config import Address, Secret
-from cachetui.errors import Busy, CacheError, Unreachable
+from cachetui.errors import Busy, CacheError, Loading, Unreachable
 from cachetui.source.base import Enumeration
 from cachetui.source.connect import open_source
 from cachetui.source.redis.connection import Credentials
@@ -248,6 +248,25 @@ async def test_a_failover_is_followed(new_server: NewServer, end: str, monkeypat
             await source.close()
     finally:
         launch.remove(sentinel)
+
+
+async def test_a_server_that_is_loading_is_waited_for(new_server: NewServer) -> None:
+    server = new_server("redis7", "--key-load-delay", "20", "--loading-process-events-interval-bytes", "1024")
+    names = fill(server, MANY)
+    server.command("SAVE")
+
+    def restart() -> None:
+        server.kill()
+        server.start()
+
+    async with source_of(server) as source:
+        enumeration = source.enumeration(sink := Names(restart))
+        await enumeration.run()
+        assert sink.names == names and sink.cleared == enumeration.progress.restarts >= 1
+        server.kill()
+        server.start()
+        with pytest.raises(Loading):
+            await source.enumeration(Names()).run()
 
 
 def role_of(server: Server) -> str:
