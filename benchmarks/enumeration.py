@@ -55,7 +55,7 @@ def enumerate_all(port: int) -> None:
             await source.enumeration(sink := Counted()).run()
         finally:
             await source.close()
-        assert sink.names == KEYS, f"{sink.names} of {KEYS} names"
+        assert sink.names >= KEYS, f"{sink.names} of {KEYS} names"
 
     asyncio.run(inside())
 
