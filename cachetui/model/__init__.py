@@ -15,6 +15,7 @@ from cachetui.model.entries import (
 )
 from cachetui.model.findings import Evidence, Finding, Trouble
 from cachetui.model.keys import KeyFacts, KeyFactsList, ScanProgress, ScanStep, Value, ValueItem, ValueSection
+from cachetui.model.selection import Estimate, Keep, Operation, Selection
 from cachetui.model.stats import CommandStat, DbKeys, ErrorStat, Identity, SlabClass, Stats
 
 Snapshot = Stats | SlowLog | ClientList | Topology | ScanStep | KeyFactsList | Value
@@ -27,15 +28,19 @@ __all__ = [
     "CommandStat",
     "DbKeys",
     "ErrorStat",
+    "Estimate",
     "Evidence",
     "Finding",
     "Identity",
     "JournalEntry",
+    "Keep",
     "KeyFacts",
     "KeyFactsList",
     "Node",
+    "Operation",
     "ScanProgress",
     "ScanStep",
+    "Selection",
     "SlabClass",
     "SlowEntry",
     "SlowLog",

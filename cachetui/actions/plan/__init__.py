@@ -3,7 +3,7 @@
 A plan is made, shown, confirmed, and then run once by `cachetui.actions.apply`, the only writer.
 """
 
-from cachetui.actions.plan.base import BATCH, VALID_S, Needs, Plan, refuse_replica
+from cachetui.actions.plan.base import BATCH, VALID_S, Needs, Plan, Sweep, refuse_replica
 from cachetui.actions.plan.commands import Command, PerKey, render
 from cachetui.actions.plan.edit import plan_copy, plan_rename, plan_set_string
 from cachetui.actions.plan.effects import Risk
@@ -35,6 +35,7 @@ __all__ = [
     "PerKey",
     "Plan",
     "Risk",
+    "Sweep",
     "plan_copy",
     "plan_delete",
     "plan_hash_field",

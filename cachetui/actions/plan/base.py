@@ -12,7 +12,7 @@ from cachetui.actions.plan import commands
 from cachetui.actions.plan.commands import Command
 from cachetui.actions.plan.effects import Risk
 from cachetui.errors import Refused, Unsupported
-from cachetui.model import Check, Identity
+from cachetui.model import Check, Identity, Keep, Operation, Selection
 
 VALID_S = 300.0
 """A plan older than this describes a server that may have changed: it is not applied any more."""
@@ -21,6 +21,24 @@ BATCH = 500
 
 Needs = Literal["delete", "ttl", "edit", "policy", "maxmemory", "kill", "slowlog"]
 """The capability of a source that the plan asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A write on many keys, each on its own, in batches."""
+
+    selection: Selection
+    operation: Operation
+    verb: bytes = b"UNLINK"
+    """How a key is deleted: UNLINK, DEL where that is not there, `delete` for Memcached."""
+    keep: Keep | None = None
+    """What is kept for the way back; None: no undo."""
+    rate: float | None = None
+    """At most so many keys a second."""
+    p99_ms: float | None = None
+    """Slow down when another client's round trip rises above this; None: five times what it was before."""
+    expected: int | None = None
+    """How many keys there are, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +78,15 @@ class Plan:
     """What must be so afterwards, if nobody else writes: looked up once."""
     fresh: tuple[tuple[bytes, int], ...] = ()
     """Keys that must not exist yet, each with the number of its commands: in order, all steps."""
+    sweep: Sweep | None = None
+    """What to do with many keys. `steps` are the commands where the keys are listed, else examples of them."""
+
+    @property
+    def count(self) -> int:
+        """Return how many keys or commands it is about, as far as is known."""
+        if self.sweep is not None and self.sweep.selection.keys is None:
+            return self.sweep.expected or 0
+        return len(self.steps)
 
     def commands(self) -> Iterator[Command]:
         """Iterate over all commands, exactly as they will be sent."""
@@ -92,6 +119,7 @@ def stamped(
     checks: tuple[Check, ...] = (),
     shows: tuple[Check, ...] = (),
     fresh: tuple[tuple[bytes, int], ...] = (),
+    sweep: Sweep | None = None,
     now: float | None = None,
 ) -> Plan:
     """Stamp a plan: its receipt sorts by time, its life is short."""
@@ -119,6 +147,7 @@ def stamped(
         checks=checks,
         shows=shows,
         fresh=fresh,
+        sweep=sweep,
     )
 
 
