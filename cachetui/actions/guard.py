@@ -20,6 +20,8 @@ CONTAINERS = frozenset(
 READ = "readonly"
 CHANGES = frozenset({"write", "admin", "dangerous"})
 
+COPYING = ("EVAL", "EVALSHA", "DUMP")
+"""What a deletion with a way back sends besides."""
 COMMANDS_JOURNALLED = 20
 
 APPLIED = ("this plan was applied before", "a plan runs once: make it again")
@@ -65,6 +67,13 @@ def survey(plan: Plan, journal: Journal) -> Survey:
         if not command or (memcached and not valid_memcached(command)):
             raise Refused(f"not a command: {render(command, 80)!r}", "nothing was changed")
         names[_name(command)] = None
+    if (
+        plan.sweep is not None
+        and plan.sweep.keep is not None
+        and plan.sweep.operation.kind == "delete"
+        and not memcached
+    ):
+        names |= dict.fromkeys(COPYING)
     # Memcached's driver makes its checks itself: they are not commands to be judged.
     checks = () if memcached else (*plan.checks, *plan.shows)
     reads = dict.fromkeys(_name(check.command) for check in checks)
@@ -81,7 +90,7 @@ def _name(command: Command) -> str:
 
 def check_plan(plan: Plan, source: Source) -> None:
     """Raise Refused for a plan that is empty, expired or for another target."""
-    if not plan.steps:
+    if not plan.steps and plan.sweep is None:
         raise Refused("the plan holds no commands", "nothing was changed")
     if time.time() >= plan.expires_at:
         raise Refused("the plan has expired: the server may have changed since", "make it again and look at it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -32,6 +33,18 @@ class Progress:
     rate: float
     """Commands answered per second since the start."""
     missing: int = 0
+    skipped: int = 0
+    note: str = ""
+    """What it waits for, or what there is to say of the names."""
+    p99_us: float | None = None
+    """What another client's round trip takes, in microseconds; None: not measured."""
+    kept_bytes: int | None = None
+    """What the copies for the way back take so far; None: none are kept."""
+
+    @property
+    def left_s(self) -> float | None:
+        """Return the seconds until the end at this rate; None while unknown."""
+        return self.left / self.rate if self.rate > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a plan. `done + missing + failed + unknown + left` is the number of its commands."""
+    """What became of a plan. `done + missing + failed + skipped + unknown + left` is the number of its commands."""
 
     state: State
     """`refused`: the server permitted none of it. `stopped`: `left` or `unknown` is not 0."""
@@ -66,6 +79,10 @@ class Outcome:
     """What looking again afterwards showed."""
     verified: bool | None = None
     """False: the server does not show what was set. None: not checked."""
+    skipped: int = 0
+    """Left alone on purpose: too big to keep a copy of, or written by others all the time."""
+    kept: int = 0
+    """Keys whose way back is kept under the receipt."""
 
     @property
     def exit_code(self) -> int:
@@ -79,6 +96,7 @@ class Outcome:
         others = (
             (self.missing, "gone already or unchanged"),
             (self.failed, "failed"),
+            (self.skipped, "left alone"),
             (self.unknown, "unknown (in flight when the connection broke)"),
             (self.left, "not sent"),
         )
@@ -102,6 +120,9 @@ class Tally:
     """Why commands that belong together were not carried out, none of them."""
     reason: str = "interrupted"
     """Holds until the run ends by itself."""
+    alone: Counter[str] = field(default_factory=Counter)
+    """Why keys were left alone."""
+    kept: int = 0
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -110,14 +131,20 @@ class Tally:
         return self.done + self.missing + self.failed
 
     @property
+    def skipped(self) -> int:
+        """Return how many keys were left alone."""
+        return self.alone.total()
+
+    @property
     def seconds(self) -> float:
         """Return the seconds since the start."""
         return time.monotonic() - self.began
 
-    def progress(self) -> Progress:
+    def progress(self, *, note: str = "", p99_us: float | None = None, kept_bytes: int | None = None) -> Progress:
         """Return where it stands."""
         rate = self.answered / max(self.seconds, 1e-9)
-        return Progress(self.done, self.failed, self.left, rate, self.missing)
+        left = max(0, self.left)
+        return Progress(self.done, self.failed, left, rate, self.missing, self.skipped, note, p99_us, kept_bytes)
 
     def state(self) -> State:
         """Return in a word how it ended, were it to end now."""
@@ -127,7 +154,7 @@ class Tally:
             return "refused"
         if self.failed and self.failed == self.answered:
             return "failed"
-        if self.left or self.in_flight:
+        if self.left > 0 or self.in_flight or self.skipped:
             return "stopped"
         return "failed" if self.failed else "done"
 
@@ -141,13 +168,21 @@ class Tally:
             elif reply in _NOTHING:
                 self.missing += 1
             else:
-                error = reply if isinstance(reply, CacheError) else ServerError(f"unexpected reply: {_shown(reply)}")
-                self.failed += 1
-                self.last_error = error
-                self.denied += isinstance(error, Denied)
-                if len(self.errors) < FAILURES_KEPT:
-                    self.errors.append(Failure(render(command), error))
+                words = f"unexpected reply: {_shown(reply)}"
+                self.refused(command, reply if isinstance(reply, CacheError) else ServerError(words))
         return self.failed - before
+
+    def refused(self, command: Command, error: CacheError) -> None:
+        """Count one command that was refused."""
+        self.failed += 1
+        self.last_error = error
+        self.denied += isinstance(error, Denied)
+        if len(self.errors) < FAILURES_KEPT:
+            self.errors.append(Failure(render(command), error))
+
+    def leave_alone(self, why: str) -> None:
+        """Count a key that was left alone on purpose."""
+        self.alone[why] += 1
 
     def undone(self, batch: Sequence[Command], error: CacheError) -> None:
         """Count a batch back of which nothing was carried out."""
@@ -157,6 +192,10 @@ class Tally:
         if len(self.errors) < FAILURES_KEPT:
             self.errors.append(Failure(render(batch[0]), error))
 
+    def _why(self) -> str:
+        alone = "; ".join(f"{count:,} {why}" for why, count in self.alone.items())
+        return "; ".join(words for words in (self.reason, alone) if words)
+
     def outcome(self, verified: bool | None, checks: tuple[str, ...]) -> Outcome:
         """Return the final counts with what looking again has shown."""
         return Outcome(
@@ -164,13 +203,15 @@ class Tally:
             done=self.done,
             missing=self.missing,
             failed=self.failed,
-            left=self.left,
+            left=max(0, self.left),
             unknown=self.in_flight,
             errors=tuple(self.errors),
             seconds=self.seconds,
-            reason=self.reason,
+            reason=self._why(),
             checks=checks,
             verified=verified,
+            skipped=self.skipped,
+            kept=self.kept,
         )
 
 

@@ -138,7 +138,7 @@ class JournalEntry:
     commands: tuple[str, ...]
     """The exact commands, escaped; a long list ends in a count and a digest."""
     outcome: str
-    """`done`, `failed`, `stopped`, `refused` or `started` (never ended: we were killed)."""
+    """`done`, `failed`, `stopped`, `refused`; `started` and `running` never ended: under way, or we were killed."""
     done: int = 0
     failed: int = 0
     left: int = 0
@@ -147,5 +147,7 @@ class JournalEntry:
     """How it can be undone, or why not."""
     missing: int = 0
     """Keys or clients that were gone already."""
+    skipped: int = 0
+    """Left alone on purpose."""
     unknown: int = 0
     """Sent when the connection broke: carried out or not, nobody knows."""

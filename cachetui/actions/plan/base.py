@@ -88,6 +88,11 @@ class Plan:
             return self.sweep.expected or 0
         return len(self.steps)
 
+    @property
+    def copies(self) -> bool:
+        """Tell whether values are copied before they are deleted."""
+        return self.sweep is not None and self.sweep.keep is not None and self.sweep.operation.kind == "delete"
+
     def commands(self) -> Iterator[Command]:
         """Iterate over all commands, exactly as they will be sent."""
         return iter(self.steps)

@@ -1,0 +1,371 @@
+"""How a write on many keys is made on one batch: which commands, and what their replies mean for each key.
+
+A value that is kept is copied first and deleted by a script that compares: a key that somebody
+wrote in between is left alone and copied again. All scripts handle few keys and end at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from cachetui.actions.plan import Command, Sweep
+from cachetui.actions.spool import Kept
+from cachetui.errors import CacheError, ServerError
+
+Fate = Literal["done", "missing", "changed"]
+"""What became of a key: `changed` was written by somebody else since it was looked at, and left alone."""
+
+SCRIPT_KEYS = 50
+"""Keys in one script call: it holds up other clients for some tens of microseconds."""
+
+COPY = b"""\
+local now
+if ARGV[2] == '0' then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local out = {}
+for i, key in ipairs(KEYS) do
+  local size = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', 5)
+  if type(size) == 'number' and size > tonumber(ARGV[1]) then
+    out[i] = size
+  else
+    local dump = redis.call('DUMP', key)
+    if not dump then
+      out[i] = false
+    elseif now then
+      local left = redis.call('PTTL', key)
+      if left >= 0 then left = left + now end
+      out[i] = {dump, left}
+    else
+      out[i] = {dump, redis.call('PEXPIRETIME', key)}
+    end
+  end
+end
+return out
+"""
+DELETE = b"""\
+local out = {}
+for i, key in ipairs(KEYS) do
+  local dump = redis.call('DUMP', key)
+  if not dump then
+    out[i] = 0
+  elseif redis.sha1hex(dump) == ARGV[i] then
+    out[i] = redis.call(ARGV[#KEYS + 1], key)
+  else
+    out[i] = -1
+  end
+end
+return out
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen of a key just before it is written."""
+
+    exists: bool
+    kept: Kept | None = None
+    """None: nothing is kept of it."""
+    too_big: bool = False
+    """To copy it would hold up the server: it is to be left alone."""
+    proof: bytes = b""
+    """What must still be so when it is written."""
+
+
+class Strokes(Protocol):
+    """One kind of write. `sight` and `fates` answer for each key in turn, a CacheError where it was refused."""
+
+    def looks(self, keys: Sequence[bytes]) -> list[Command]:
+        """Return the commands that must be answered before anything is written; none: nothing need be known."""
+        ...
+
+    def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
+        """Return what the replies to `looks` say of each key."""
+        ...
+
+    def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
+        """Return the commands that write."""
+        ...
+
+    def fates(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Fate | CacheError]:
+        """Return what became of each key."""
+        ...
+
+
+def strokes_for(sweep: Sweep, *, memcached: bool, one_slot: bool, absolute: bool) -> Strokes:
+    """Return how this sweep is made.
+
+    `one_slot`: a script may name keys of different slots (no cluster). `absolute`: PEXPIRETIME is known.
+    """
+    if sweep.operation.kind != "delete":
+        return Touching(sweep) if memcached else Timing(sweep, absolute=absolute)
+    if memcached:
+        return Dropping(kept=sweep.keep is not None)
+    if sweep.keep is None:
+        return Plain(sweep.verb)
+    return Keeping(sweep.verb, sweep.keep.max_key_bytes, SCRIPT_KEYS if one_slot else 1, absolute=absolute)
+
+
+class Plain:
+    """Delete without a way back."""
+
+    def __init__(self, verb: bytes) -> None:
+        self._verb = verb
+
+    def looks(self, keys: Sequence[bytes]) -> list[Command]:
+        return []
+
+    def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
+        return [_UNSEEN] * len(keys)
+
+    def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
+        return [(self._verb, key) for key in keys]
+
+    def fates(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Fate | CacheError]:
+        return [_fate(reply) for reply in replies]
+
+
+class Keeping:
+    """Copy, then delete what is still as it was copied."""
+
+    def __init__(self, verb: bytes, max_key_bytes: int, group: int, *, absolute: bool) -> None:
+        self._group = group
+        self._verb = verb
+        self._limits = (b"%d" % max_key_bytes, b"1" if absolute else b"0")
+        self._copy, self._delete = Script(COPY), Script(DELETE)
+
+    def looks(self, keys: Sequence[bytes]) -> list[Command]:
+        return [self._copy.call(some, self._limits) for some in self._groups(keys)]
+
+    def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
+        return [self._sight(key, row) for key, row in zip(keys, self._spread(keys, replies, self._copy), strict=True)]
+
+    def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
+        proofs = dict(zip(keys, (sight.proof for sight in sights), strict=True))
+        return [self._delete.call(some, (*(proofs[key] for key in some), self._verb)) for some in self._groups(keys)]
+
+    def fates(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Fate | CacheError]:
+        return [_fate(row) for row in self._spread(keys, replies, self._delete)]
+
+    def _groups(self, keys: Sequence[bytes]) -> list[Sequence[bytes]]:
+        return [keys[at : at + self._group] for at in range(0, len(keys), self._group)]
+
+    def _spread(self, keys: Sequence[bytes], replies: Sequence[object], script: Script) -> list[object]:
+        """Return one answer for each key; what was refused for several keys is to be asked for each alone."""
+        rows: list[object] = []
+        groups = self._groups(keys)
+        for some, reply in zip(groups, replies, strict=True):
+            if isinstance(reply, list) and len(reply) == len(some):
+                rows += reply
+                continue
+            error = reply if isinstance(reply, CacheError) else ServerError("the script's reply makes no sense")
+            script.refused(error)
+            rows += [AskAlone(error.message) if len(some) > 1 and not again(error) else error] * len(some)
+        if any(isinstance(row, AskAlone) for row in rows):
+            self._group = 1
+        elif replies and not any(isinstance(reply, CacheError) for reply in replies):
+            script.loaded = True
+        return rows
+
+    def _sight(self, key: bytes, row: object) -> Sight | CacheError:
+        if isinstance(row, CacheError):
+            return row
+        if row is None:
+            return _ABSENT
+        if isinstance(row, int):
+            return Sight(exists=True, too_big=True)
+        if isinstance(row, list) and len(row) == 2 and isinstance(row[0], bytes) and isinstance(row[1], int):
+            dump, expires_at_ms = row
+            return Sight(True, Kept(key, dump, expires_at_ms), proof=hashlib.sha1(dump).hexdigest().encode())
+        return ServerError("DUMP: the reply makes no sense")
+
+
+class Timing:
+    """Give keys an expiry, or take it away."""
+
+    def __init__(self, sweep: Sweep, *, absolute: bool) -> None:
+        self._operation, self._kept, self._absolute = sweep.operation, sweep.keep is not None, absolute
+        self._began_ms: list[int] = []
+        self._looks = self._kept or sweep.operation.kind == "expire"
+
+    def looks(self, keys: Sequence[bytes]) -> list[Command]:
+        word = b"PEXPIRETIME" if self._absolute else b"PTTL"
+        return [(word, key) for key in keys] if self._looks else []
+
+    def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
+        if not self._looks:
+            return [_UNSEEN] * len(keys)
+        now_ms = int(time.time() * 1000)
+        return [self._sight(key, reply, now_ms) for key, reply in zip(keys, replies, strict=True)]
+
+    def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
+        if self._operation.kind == "persist":
+            return [(b"PERSIST", key) for key in keys]
+        return [
+            (b"PEXPIREAT", key, sight.kept.became if sight.kept else b"%d" % self._deadline_ms(key))
+            for key, sight in zip(keys, sights, strict=True)
+        ]
+
+    def fates(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Fate | CacheError]:
+        return [_fate(reply) for reply in replies]
+
+    def _sight(self, key: bytes, reply: object, now_ms: int) -> Sight | CacheError:
+        if isinstance(reply, CacheError):
+            return reply
+        if not isinstance(reply, int):
+            return ServerError("PTTL: the reply makes no sense")
+        if reply == -2:
+            return _ABSENT
+        before_ms = reply if self._absolute or reply < 0 else now_ms + reply
+        if self._operation.kind == "persist":
+            became = b"-1"
+        else:
+            if self._absolute and any(before_ms == self._at_ms(key, began) for began in self._began_ms):
+                return _ABSENT  # named twice: it has its new expiry already
+            became = b"%d" % self._deadline_ms(key)
+        return Sight(True, Kept(key, None, before_ms, became=became) if self._kept else None)
+
+    def _deadline_ms(self, key: bytes) -> int:
+        """Return when the key is to expire: the same moment however often it is asked, so that nothing moves twice."""
+        ttl_ms, now_ms = (self._operation.ttl_s or 0.0) * 1000, int(time.time() * 1000)
+        if not self._began_ms or now_ms - self._began_ms[-1] > ttl_ms / 2:
+            self._began_ms.append(now_ms)
+        return self._at_ms(key, self._began_ms[-1])
+
+    def _at_ms(self, key: bytes, began_ms: int) -> int:
+        share = zlib.crc32(key) / 2**32
+        return began_ms + round(((self._operation.ttl_s or 0.0) + self._operation.jitter_s * share) * 1000)
+
+
+class Dropping:
+    """Delete Memcached items; with a way back only those that are still at the version that was copied."""
+
+    def __init__(self, *, kept: bool) -> None:
+        self._kept = kept
+
+    def looks(self, keys: Sequence[bytes]) -> list[Command]:
+        return [(b"mg", key, b"v", b"f", b"t", b"c") for key in keys] if self._kept else []
+
+    def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
+        if not self._kept:
+            return [_UNSEEN] * len(keys)
+        now_s = time.time()
+        return [_item(key, reply, now_s) for key, reply in zip(keys, replies, strict=True)]
+
+    def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
+        if not self._kept:
+            return [(b"delete", key) for key in keys]
+        return [(b"md", key, b"C" + sight.proof) for key, sight in zip(keys, sights, strict=True)]
+
+    def fates(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Fate | CacheError]:
+        return [_fate(reply) for reply in replies]
+
+
+class Touching:
+    """Give Memcached items an expiry, or none."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._operation, self._kept = sweep.operation, sweep.keep is not None
+        self._began_s = time.time()
+
+    def looks(self, keys: Sequence[bytes]) -> list[Command]:
+        return [(b"mg", key, b"t", b"c") for key in keys] if self._kept else []
+
+    def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
+        if not self._kept:
+            return [_UNSEEN] * len(keys)
+        now_s = time.time()
+        return [_item(key, reply, now_s, became=self._at(key)) for key, reply in zip(keys, replies, strict=True)]
+
+    def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
+        return [(b"touch", key, b"%d" % max(0, self._at(key) // 1000)) for key in keys]
+
+    def fates(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Fate | CacheError]:
+        return [_fate(reply) for reply in replies]
+
+    def _at(self, key: bytes) -> int:
+        """Return the new expiry in Unix milliseconds, whole seconds; -1: none."""
+        if self._operation.kind == "persist":
+            return -1
+        share = zlib.crc32(key) / 2**32
+        return int(self._began_s + (self._operation.ttl_s or 0.0) + self._operation.jitter_s * share + 1) * 1000
+
+
+class Script:
+    """A script that is sent whole until the server has it."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._digest = hashlib.sha1(body).hexdigest().encode()
+        self.loaded = False
+
+    def call(self, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Command:
+        """Return the command that runs it."""
+        how = (b"EVALSHA", self._digest) if self.loaded else (b"EVAL", self._body)
+        return (*how, b"%d" % len(keys), *keys, *arguments)
+
+    def refused(self, error: CacheError) -> None:
+        """Note an error reply: another server may not know the script yet."""
+        if isinstance(error, ServerError) and error.word == "NOSCRIPT":
+            self.loaded = False
+
+
+class AskAlone(CacheError):
+    """Refused for several keys at once: one of them may be the reason."""
+
+    code = "ask_alone"
+
+
+PASSING = frozenset(
+    ("NOSCRIPT", "LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK")
+)
+"""Words of a server that did nothing and may do it soon: after a failover, a restart, a move of slots."""
+
+
+def again(error: CacheError) -> bool:
+    """Tell whether the same command may well succeed in a moment; nothing was done."""
+    if isinstance(error, AskAlone) or error.code in ("loading", "busy"):
+        return True
+    return isinstance(error, ServerError) and error.word in PASSING
+
+
+_ABSENT = Sight(exists=False)
+_UNSEEN = Sight(exists=True)
+
+
+def _fate(reply: object) -> Fate | CacheError:
+    if isinstance(reply, CacheError):
+        return reply
+    if reply in (1, b"DELETED", b"TOUCHED"):
+        return "done"
+    if reply in (0, b"NOT_FOUND"):
+        return "missing"
+    if reply in (-1, b"EXISTS"):
+        return "changed"
+    return ServerError("the reply makes no sense")
+
+
+def _item(key: bytes, reply: object, now_s: float, *, became: int | None = None) -> Sight | CacheError:
+    """Read what `mg` said of an item."""
+    if isinstance(reply, CacheError):
+        return reply
+    if reply is None:
+        return _ABSENT
+    if not isinstance(reply, dict):
+        return ServerError("mg: the reply makes no sense")
+    left_s = reply.get(b"t", -1)
+    expires_at_ms = -1 if left_s == -1 else int((now_s + left_s) * 1000)
+    kept = Kept(
+        key,
+        reply.get(b"v"),
+        expires_at_ms,
+        flags=reply.get(b"f", 0),
+        became=b"" if became is None else b"%d" % became,
+    )
+    return Sight(True, kept, proof=b"%d" % reply.get(b"c", 0))
