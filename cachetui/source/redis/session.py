@@ -24,7 +24,7 @@ from cachetui.source import faults, probe
 from cachetui.source.redis.busy import explained
 from cachetui.source.redis.connection import Argument, Credentials, Link, RefusedReply, command_name
 from cachetui.source.redis.features import Features, read_features
-from cachetui.source.redis.replies import as_bytes, as_list, as_text
+from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_text
 
 LaneName = Literal["stats", "lists", "keys"]
 
@@ -82,6 +82,8 @@ class Session:
         self.features: Features | None = None
         self.epoch = 0
         self.address = address
+        self.protocol = 2
+        """What the last connection speaks: RESP2 or RESP3."""
         self._busy_since: float | None = None
         self._switched = False
         self._connecting = asyncio.Lock()
@@ -157,6 +159,17 @@ class Session:
                 raise
 
     @property
+    def credentials(self) -> Credentials:
+        """Who we are."""
+        return self._credentials
+
+    @property
+    def touches_nothing(self) -> bool:
+        """CLIENT NO-TOUCH is there, and not denied."""
+        known = self.features is not None and self.features.knows("client|no-touch", unsure=False)
+        return known and "CLIENT NO-TOUCH" not in self.denied
+
+    @property
     def timeout_s(self) -> float:
         """The deadline of one call."""
         return self._credentials.timeout_s
@@ -166,7 +179,7 @@ class Session:
         try:
             await link.select()
         except Busy as error:
-            raise self._timed(await explained(error, partial(self._exchange, link))) from None
+            raise await self.explained(error, partial(self._exchange, link)) from None
         except _NETWORK as error:
             await link.close()
             self._lose(link)
@@ -184,13 +197,13 @@ class Session:
     async def _raise_busy(self, link: Link, replies: Sequence[object]) -> None:
         busy = next((reply for reply in replies if isinstance(reply, Busy)), None)
         if busy is not None:
-            raise self._timed(await explained(busy, partial(self._exchange, link)))
+            raise await self.explained(busy, partial(self._exchange, link))
         if replies:
             self._busy_since = None
 
-    def _timed(self, busy: Busy) -> Busy:
-        """Add since when we have seen the server busy: `seen_ms`."""
-        now = time.monotonic()
+    async def explained(self, busy: Busy, exchange: Exchange) -> Busy:
+        """Return `busy` with what blocks the server, and since when we have seen it: `seen_ms`."""
+        busy, now = await explained(busy, exchange), time.monotonic()
         self._busy_since = self._busy_since or now
         busy.detail["seen_ms"] = round((now - self._busy_since) * 1000)
         return busy
@@ -266,8 +279,8 @@ class Session:
         if self.features is None:
             await self._look_around(link)
         commands: list[Sequence[Argument]] = []
-        touches = lane is self._lanes["keys"]
-        if touches and self.features is not None and self.features.knows("client|no-touch", unsure=False):
+        self.protocol = as_int(link.hello.get("proto")) or 2
+        if lane is self._lanes["keys"] and self.touches_nothing:
             commands.append(["CLIENT", "NO-TOUCH", "on"])
         commands += [["ROLE"], ["INFO", "server"]]
         due = [command for command in commands if command_name(command) not in self.denied]

@@ -2,229 +2,58 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-from cachetui.config import Address, Target
-from cachetui.errors import CacheError, Denied, Loading, ServerError, Unsupported
+from cachetui.config import Target
+from cachetui.errors import CacheError, Denied, Loading, ServerError, Unreachable, Unsupported
 from cachetui.model import (
-    ClientList,
-    Identity,
     KeyFacts,
     KeyFactsList,
     ScanStep,
-    SlowLog,
-    Stats,
-    Topology,
     Value,
 )
 from cachetui.source import faults
-from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, Kind, Polled
-from cachetui.source.redis import info as info_text
+from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink
 from cachetui.source.redis import topology
-from cachetui.source.redis.connection import CLIENT_NAME, Argument, Credentials
-from cachetui.source.redis.discover import check_primary, endpoint_of
+from cachetui.source.redis.bulk import Bulk
+from cachetui.source.redis.connection import Argument, Credentials
 from cachetui.source.redis.features import read_flags
-from cachetui.source.redis.info import Info, parse_info
+from cachetui.source.redis.info import parse_info
 from cachetui.source.redis.keys import first_questions, length_question, to_facts
-from cachetui.source.redis.lists import parse_clients, parse_slowlog
 from cachetui.source.redis.policies import IMPOSSIBLE, parse_policies
+from cachetui.source.redis.polls import PolledServer
 from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map, as_text
 from cachetui.source.redis.scanner import Place, Places, Question, RedisEnumeration, cluster_places, replica_places
-from cachetui.source.redis.session import Arrival, LaneName, Session
 from cachetui.source.redis.values import Abilities, SearchIndexes, Window, read_value
 
-SLOWLOG_ENTRIES = 128
-MANY_CLIENTS_BYTES = 150_000
-"""CLIENT LIST of some 500 clients: from here on it is parsed in a thread."""
+SHORT = 16
+"""A longer pipeline goes to a line of its own."""
 SCAN_COUNT = 1000
 """More would hold up the server's other clients."""
 _SECRET_SETTINGS = ("requirepass", "masterauth", "primaryauth")
 
-_LANES: dict[Kind, LaneName] = {"stats": "stats", "slowlog": "lists", "clients": "lists", "topology": "lists"}
 
-
-class RedisSource:
+class RedisSource(PolledServer):
     """One Redis-like server (see `cachetui.source.base.Source` for the contract).
 
     `protocol` 2 asks for RESP2; otherwise RESP3, and RESP2 where HELLO is missing or denied.
     """
 
     def __init__(self, target: Target, *, protocol: int = 3) -> None:
-        self.name = target.name
-        self.identity: Identity | None = None
-        self._target = target
-        self._session = Session(_first_address(target), self._find, Credentials.of(target, protocol), self._arrived)
-        self._policy: str | None = None
-        self._threshold_us: int | None = None
+        super().__init__(target, protocol=protocol)
+        self._bulk = Bulk(self._session)
         self._policies: tuple[str, ...] | None = None
         self._indexes = SearchIndexes()
 
-    @property
-    def sent(self) -> Counter[str]:
-        """Commands sent so far by lower-case name."""
-        return self._session.sent
-
-    @property
-    def denied(self) -> Mapping[str, CacheError]:
-        """Refused or unknown commands of this connection by upper-case name."""
-        return self._session.denied
-
-    def now(self) -> float:
-        """Return Unix seconds."""
-        return time.time()
-
-    async def _find(self) -> Address:
-        return await endpoint_of(self._target, self._session.sent)
-
-    # Connecting
-
-    async def open(self) -> Identity:
-        """Connect, authenticate, find out what the server is."""
-        async with self._session.deadline():
-            await self._session.ask_all("stats", [])
-        assert self.identity is not None
-        return self.identity
-
     async def close(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        self._bulk.close()
+        await super().close()
 
-    def _arrived(self, arrival: Arrival) -> None:
-        """Take in who answers on a new connection."""
-        if self._target.kind == "sentinel":
-            check_primary(arrival.role, arrival.address)
-        before = self.identity
-        hello = arrival.hello | ({} if arrival.role is None else {"role": arrival.role})
-        self.identity = info_text.identity(parse_info(arrival.info), hello, str(arrival.address), before)
-        if before is not None and (before.run_id, before.address) != (self.identity.run_id, self.identity.address):
-            self._session.switched()
-            self._policies = None
-
-    def _recognise(self, info: Info) -> Identity:
-        assert self.identity is not None
-        self.identity = info_text.identity(info, {}, self.identity.address, self.identity)
-        if self._target.kind == "sentinel" and self.identity.role == "replica":
-            self._session.renew()  # it was failed over: ask the Sentinels again
-        return self.identity
-
-    # Polling
-
-    async def poll(self, kind: Kind) -> Polled:
-        """Return a new snapshot of `kind`."""
-        pollers: dict[Kind, Callable[[], Awaitable[Polled]]] = {
-            "stats": self._stats,
-            "slowlog": self._slowlog,
-            "clients": self._clients,
-            "topology": self._topology,
-        }
-        async with self._session.deadline():
-            return await pollers[kind]()
-
-    async def _server(self, lane: LaneName) -> Identity:
-        """Return who answers, connecting first where there is no connection."""
-        await self._session.ask_all(lane, [])
-        assert self.identity is not None
-        return self.identity
-
-    async def _stats(self) -> Stats:
-        server = await self._server("stats")
-        latency_us = await self._latency_us()
-        sections = info_text.SECTIONS if self._several_sections() else ("all",)
-        taken_at, keys, info = time.time(), None, Info()
-        (reply,) = await self._session.ask_all("stats", [("INFO", *sections)])
-        if not isinstance(reply, CacheError):
-            info = parse_info(reply)
-            server = self._recognise(info)
-        elif "INFO" not in self.denied:
-            raise reply
-        else:
-            size, role = await self._session.ask_all("stats", [("DBSIZE",), ("ROLE",)])
-            keys, server = as_int(size), self._role_from(role)
-        self._policy = info.fields.get("maxmemory_policy", self._policy)
-        return info_text.to_stats(
-            info,
-            server,
-            taken_at=taken_at,
-            latency_us=latency_us,
-            db=self._target.db,
-            keys=keys,
-            denied=tuple(sorted(self.denied)),
-        )
-
-    def _several_sections(self) -> bool:
-        features = self._session.features
-        return features is not None and features.subcommands
-
-    async def _latency_us(self) -> float | None:
-        """Return the round trip of the cheapest command that is allowed."""
-        for command in ("PING", "DBSIZE"):
-            if command not in self.denied:
-                began = time.perf_counter()
-                await self._session.ask_all("stats", [(command,)])
-                return (time.perf_counter() - began) * 1e6
-        return None
-
-    def _role_from(self, reply: object) -> Identity:
-        assert self.identity is not None
-        parts = as_list(reply)
-        role = info_text.role_word(parts[0]) if parts else None
-        if role is not None:
-            self.identity = dataclasses.replace(self.identity, role=role)
-        return self.identity
-
-    async def _slowlog(self) -> SlowLog:
-        server = await self._server("lists")
-        entries, total, threshold = await self._session.ask_all(
-            "lists",
-            [
-                ("SLOWLOG", "GET", SLOWLOG_ENTRIES),
-                ("SLOWLOG", "LEN"),
-                ("CONFIG", "GET", "slowlog-log-slower-than"),
-            ],
-        )
-        if isinstance(entries, CacheError):
-            raise entries
-        threshold_us = as_int(next(iter(as_map(threshold).values()), None))
-        return SlowLog(time.time(), server, parse_slowlog(entries), as_int(total), threshold_us)
-
-    async def _clients(self) -> ClientList:
-        server = await self._server("lists")
-        text = as_bytes(await self._session.ask("lists", "CLIENT", "LIST"))
-        taken_at, ours = time.time(), self._session.client_ids
-        if len(text) > MANY_CLIENTS_BYTES:
-            clients = await asyncio.to_thread(parse_clients, text, ours, CLIENT_NAME)
-        else:
-            clients = parse_clients(text, ours, CLIENT_NAME)
-        return ClientList(taken_at, server, clients, len(clients))
-
-    async def _topology(self) -> Topology:
-        server = await self._server("lists")
-        if server.mode == "sentinel":
-            return await self._sentinel_topology(server)
-        if server.mode == "cluster":
-            nodes, about = await self._session.ask_all("lists", [("CLUSTER", "NODES"), ("CLUSTER", "INFO")])
-            if not isinstance(nodes, CacheError):
-                return topology.cluster(nodes, None if isinstance(about, CacheError) else about, server, time.time())
-        (reply,) = await self._session.ask_all("lists", [("INFO", "replication")])
-        if not isinstance(reply, CacheError):
-            info = parse_info(reply)
-            return topology.replication(info, self._recognise(info), time.time())
-        role = await self._session.ask("lists", "ROLE")
-        return topology.from_role(role, self._role_from(role), time.time())
-
-    async def _sentinel_topology(self, server: Identity) -> Topology:
-        masters = await self._session.ask("lists", "SENTINEL", "MASTERS")
-        names = topology.sentinel_names(masters)
-        questions: list[Sequence[Argument]] = []
-        for name in names:
-            questions += [("SENTINEL", "REPLICAS", name), ("SENTINEL", "SENTINELS", name)]
-        answers = await self._session.ask_all("lists", questions) if questions else []
-        groups = {name: (answers[2 * at], answers[2 * at + 1]) for at, name in enumerate(names)}
-        return topology.sentinel(masters, groups, server, time.time())
+    def _replaced(self) -> None:
+        self._policies = None
 
     # Keys
 
@@ -406,11 +235,34 @@ class RedisSource:
         return result
 
     async def execute(self, commands: Sequence[Command]) -> list[object]:
-        """Send one pipeline, each command exactly once; a CacheError stands for each that was refused."""
-        if not commands:
-            return []
-        async with self._session.deadline():
-            return await self._session.ask_all("keys", commands)
+        """Send one pipeline, each command exactly once; a CacheError stands for each that was refused.
+
+        Up to `BULK_LINES` long ones are under way at the same time. An error of the connection
+        before anything was sent has `sent: False` in its detail.
+        """
+        if len(commands) > SHORT:
+            replies = await self._bulk.execute(commands)
+        else:
+            replies = await self._execute_few(commands) if commands else []
+        if self._target.kind == "sentinel" and any(map(_is_read_only, replies)):
+            self._session.renew()  # it was failed over: ask the Sentinels again
+        return replies
+
+    async def _execute_few(self, commands: Sequence[Command]) -> list[object]:
+        sent = False
+        try:
+            async with self._session.deadline():
+                await self._session.ask_all("keys", [])
+                sent = True
+                return await self._session.ask_all("keys", commands)
+        except Unreachable as error:
+            if not sent:
+                error.detail["sent"] = False
+            raise
+
+    async def latency_us(self) -> float | None:
+        """Return one round trip in microseconds, measured apart from all other traffic of ours."""
+        return await self._bulk.latency_us()
 
     async def transact(
         self, watched: Sequence[bytes], checks: Sequence[Check], commands: Sequence[Command]
@@ -453,8 +305,8 @@ _NEEDS: dict[Capability, tuple[str, ...]] = {
 }
 
 
-def _first_address(target: Target) -> Address:
-    return target.addresses[0] if target.addresses else Address("", 0)
+def _is_read_only(reply: object) -> bool:
+    return isinstance(reply, ServerError) and reply.word == "READONLY"
 
 
 def _is_secret(name: str) -> bool:

@@ -17,7 +17,7 @@ from cachetui.source.redis.scanner.cursors import NotDivisible, Part, WholePart,
 from cachetui.source.redis.scanner.facts import Facts
 from cachetui.source.redis.scanner.pace import Pace
 from cachetui.source.redis.scanner.walk import Question, Signals, Tally, Walk, step_of
-from cachetui.source.redis.scanner.wire import Stopped, Wire, explained
+from cachetui.source.redis.wire import Stopped, Wire, explained
 
 PARTS_LEAST_KEYS = 20_000
 """A smaller table is walked by one cursor."""

@@ -17,7 +17,7 @@ from cachetui.source.redis.connection import Argument
 from cachetui.source.redis.scanner.cursors import Part, WholePart
 from cachetui.source.redis.scanner.facts import Facts, hand_over
 from cachetui.source.redis.scanner.pace import COUNT_LEAST, Pace
-from cachetui.source.redis.scanner.wire import Stopped, Wire, packed
+from cachetui.source.redis.wire import Stopped, Wire, packed
 
 SPLIT_STEPS = 4
 """A part that is so many steps long at least can be cut in two."""

@@ -7,7 +7,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import hiredis
 
@@ -20,12 +20,14 @@ from cachetui.source.tls import tls_context
 READ_BYTES = 256 * 1024
 TICK_S = 0.1
 """How soon a wait notices that it is not wanted any more."""
+SLICE_BYTES = 256 * 1024
+"""Of a long pipeline so much is sent before what has come is read."""
 SLOW_REPLY = 5
 """A reply that keeps coming may take so many times the deadline; silence only the deadline itself."""
 
 
 class Stopped(Exception):
-    """The enumeration was cancelled while it waited."""
+    """What the wire worked for was cancelled while it waited."""
 
 
 def packed(command: Sequence[Argument]) -> bytes:
@@ -39,12 +41,21 @@ def packed(command: Sequence[Argument]) -> bytes:
 
 
 class Wire:
-    """One connection. Its errors are those of the network, or `faults`; `stopped` ends any wait."""
+    """One connection. Its errors are those of the network, or `faults`; `stopped` ends any wait.
 
-    def __init__(self, address: Address, who: Credentials, stopped: Callable[[], bool]) -> None:
+    `refusal` is what an error reply comes as.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        who: Credentials,
+        stopped: Callable[[], bool],
+        refusal: Callable[[str], Exception] = hiredis.ReplyError,
+    ) -> None:
         self.address, self._who, self._stopped = address, who, stopped
         self._socket: socket.socket | None = None
-        self._reader = hiredis.Reader()
+        self._reader = hiredis.Reader(protocolError=hiredis.ProtocolError, replyError=refusal)
         self._held = 0
         self._head = b""
         self.sent = 0
@@ -77,12 +88,26 @@ class Wire:
         if who.password is not None:
             commands.insert(0, ("AUTH", *([who.user] if who.user else []), str.__str__(who.password)))
         replies = self.ask(commands)
-        if who.password is not None and isinstance(replies[0], hiredis.ReplyError):
+        if who.password is not None and isinstance(replies[0], Exception):
             error = faults.reply_error(str(replies[0]))
             error.detail.pop("reply", None)
             raise error
-        if who.db and isinstance(replies[-1], hiredis.ReplyError):
+        if who.db and isinstance(replies[-1], Exception):
             raise no_database(str(replies[-1]), who.db)
+
+    @property
+    def idle(self) -> bool:
+        """False when it is closed, at this end or the other, or when something came that nobody asked for."""
+        if self._socket is None or self._reader.has_data():
+            return False
+        return not select.select([self._socket], [], [], 0)[0]
+
+    def cut(self) -> None:
+        """End the connection at once; may be called from any thread, also while another uses the wire."""
+        link = self._socket
+        if link is not None:
+            with contextlib.suppress(OSError):  # it is gone in any case
+                socket.socket.shutdown(link, socket.SHUT_RDWR)  # below TLS: that would have a farewell to send
 
     def close(self) -> None:
         if self._socket is not None:
@@ -98,6 +123,36 @@ class Wire:
         while len(replies) < len(commands):
             replies += self.receive()
         return replies
+
+    def pipeline(self, commands: Sequence[Sequence[bytes]]) -> list[object]:
+        """Return the replies of a long pipeline, each in its place; they are read while it is still being sent.
+
+        Raises Garbage when more comes than was asked for.
+        """
+        self.sent += len(commands)
+        replies: list[object] = []
+        for data in _slices(commands):
+            rest, until = memoryview(data), time.monotonic() + self._who.timeout_s
+            while rest:
+                rest = self._push(rest, until)
+                replies += self.come()
+        while len(replies) < len(commands):
+            replies += self.receive()
+        if len(replies) > len(commands):
+            raise faults.Garbage(self._head)
+        return replies
+
+    def _push(self, data: memoryview, until: float) -> memoryview:
+        """Send what the other end takes of `data` now; return the rest."""
+        assert self._socket is not None
+        if self._stopped():
+            raise Stopped
+        try:
+            return data[self._socket.send(data) :]
+        except TimeoutError:
+            if time.monotonic() > until:
+                raise
+        return data
 
     def send(self, data: bytes) -> None:
         """Send all of `data`. Raises TimeoutError after the deadline."""
@@ -156,12 +211,29 @@ class Wire:
         found: list[object] = []
         try:
             while (reply := self._reader.gets()) is not False:
-                found.append(reply)
+                if type(reply) is not hiredis.PushNotification:
+                    found.append(reply)
         except (hiredis.ProtocolError, MemoryError) as error:  # a length that nobody has room for
             raise faults.Garbage(self._head) from error
         if found:
             self._held = 0
         return found
+
+
+def _slices(commands: Sequence[Sequence[bytes]]) -> Iterator[bytes]:
+    """Yield `commands` as they are sent, in pieces of about `SLICE_BYTES`."""
+    due: list[bytes] = []
+    held = 0
+    for command in commands:
+        words = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # typed as if of one word
+        due.append(words)
+        held += len(words)
+        if held > SLICE_BYTES:
+            yield b"".join(due)
+            due.clear()
+            held = 0
+    if due:
+        yield b"".join(due)
 
 
 def explained(error: BaseException, address: Address, timeout_s: float) -> CacheError:

@@ -1,0 +1,205 @@
+"""What one Redis-like server says of itself: who it is, statistics, slow log, clients, topology."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from cachetui.config import Address, Target
+from cachetui.errors import CacheError
+from cachetui.model import ClientList, Identity, SlowLog, Stats, Topology
+from cachetui.source.base import Kind, Polled
+from cachetui.source.redis import info as info_text
+from cachetui.source.redis import topology
+from cachetui.source.redis.connection import CLIENT_NAME, Argument, Credentials
+from cachetui.source.redis.discover import check_primary, endpoint_of
+from cachetui.source.redis.info import Info, parse_info
+from cachetui.source.redis.lists import parse_clients, parse_slowlog
+from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map
+from cachetui.source.redis.session import Arrival, LaneName, Session
+
+SLOWLOG_ENTRIES = 128
+MANY_CLIENTS_BYTES = 150_000
+"""CLIENT LIST of some 500 clients: from here on it is parsed in a thread."""
+
+
+class PolledServer:
+    """One server and what it says of itself; see `RedisSource`, which this is the first part of."""
+
+    def __init__(self, target: Target, *, protocol: int = 3) -> None:
+        self.name = target.name
+        self.identity: Identity | None = None
+        self._target = target
+        self._session = Session(_first_address(target), self._find, Credentials.of(target, protocol), self._arrived)
+        self._policy: str | None = None
+
+    @property
+    def sent(self) -> Counter[str]:
+        """Commands sent so far by lower-case name."""
+        return self._session.sent
+
+    @property
+    def denied(self) -> Mapping[str, CacheError]:
+        """Refused or unknown commands of this connection by upper-case name."""
+        return self._session.denied
+
+    def now(self) -> float:
+        """Return Unix seconds."""
+        return time.time()
+
+    async def _find(self) -> Address:
+        return await endpoint_of(self._target, self._session.sent)
+
+    # Connecting
+
+    async def open(self) -> Identity:
+        """Connect, authenticate, find out what the server is."""
+        async with self._session.deadline():
+            await self._session.ask_all("stats", [])
+        assert self.identity is not None
+        return self.identity
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    def _arrived(self, arrival: Arrival) -> None:
+        """Take in who answers on a new connection."""
+        if self._target.kind == "sentinel":
+            check_primary(arrival.role, arrival.address)
+        before = self.identity
+        hello = arrival.hello | ({} if arrival.role is None else {"role": arrival.role})
+        self.identity = info_text.identity(parse_info(arrival.info), hello, str(arrival.address), before)
+        if before is not None and (before.run_id, before.address) != (self.identity.run_id, self.identity.address):
+            self._session.switched()
+            self._replaced()
+
+    def _replaced(self) -> None:
+        """Forget what was learnt of the server before this one."""
+
+    def _recognise(self, info: Info) -> Identity:
+        assert self.identity is not None
+        self.identity = info_text.identity(info, {}, self.identity.address, self.identity)
+        if self._target.kind == "sentinel" and self.identity.role == "replica":
+            self._session.renew()  # it was failed over: ask the Sentinels again
+        return self.identity
+
+    async def poll(self, kind: Kind) -> Polled:
+        """Return a new snapshot of `kind`."""
+        pollers: dict[Kind, Callable[[], Awaitable[Polled]]] = {
+            "stats": self._stats,
+            "slowlog": self._slowlog,
+            "clients": self._clients,
+            "topology": self._topology,
+        }
+        async with self._session.deadline():
+            return await pollers[kind]()
+
+    async def _server(self, lane: LaneName) -> Identity:
+        """Return who answers, connecting first where there is no connection."""
+        await self._session.ask_all(lane, [])
+        assert self.identity is not None
+        return self.identity
+
+    async def _stats(self) -> Stats:
+        server = await self._server("stats")
+        latency_us = await self._latency_us()
+        sections = info_text.SECTIONS if self._several_sections() else ("all",)
+        taken_at, keys, info = time.time(), None, Info()
+        (reply,) = await self._session.ask_all("stats", [("INFO", *sections)])
+        if not isinstance(reply, CacheError):
+            info = parse_info(reply)
+            server = self._recognise(info)
+        elif "INFO" not in self.denied:
+            raise reply
+        else:
+            size, role = await self._session.ask_all("stats", [("DBSIZE",), ("ROLE",)])
+            keys, server = as_int(size), self._role_from(role)
+        self._policy = info.fields.get("maxmemory_policy", self._policy)
+        return info_text.to_stats(
+            info,
+            server,
+            taken_at=taken_at,
+            latency_us=latency_us,
+            db=self._target.db,
+            keys=keys,
+            denied=tuple(sorted(self.denied)),
+        )
+
+    def _several_sections(self) -> bool:
+        features = self._session.features
+        return features is not None and features.subcommands
+
+    async def _latency_us(self) -> float | None:
+        """Return the round trip of the cheapest command that is allowed."""
+        for command in ("PING", "DBSIZE"):
+            if command not in self.denied:
+                began = time.perf_counter()
+                await self._session.ask_all("stats", [(command,)])
+                return (time.perf_counter() - began) * 1e6
+        return None
+
+    def _role_from(self, reply: object) -> Identity:
+        assert self.identity is not None
+        parts = as_list(reply)
+        role = info_text.role_word(parts[0]) if parts else None
+        if role is not None:
+            self.identity = dataclasses.replace(self.identity, role=role)
+        return self.identity
+
+    async def _slowlog(self) -> SlowLog:
+        server = await self._server("lists")
+        entries, total, threshold = await self._session.ask_all(
+            "lists",
+            [
+                ("SLOWLOG", "GET", SLOWLOG_ENTRIES),
+                ("SLOWLOG", "LEN"),
+                ("CONFIG", "GET", "slowlog-log-slower-than"),
+            ],
+        )
+        if isinstance(entries, CacheError):
+            raise entries
+        threshold_us = as_int(next(iter(as_map(threshold).values()), None))
+        return SlowLog(time.time(), server, parse_slowlog(entries), as_int(total), threshold_us)
+
+    async def _clients(self) -> ClientList:
+        server = await self._server("lists")
+        text = as_bytes(await self._session.ask("lists", "CLIENT", "LIST"))
+        taken_at, ours = time.time(), self._session.client_ids
+        if len(text) > MANY_CLIENTS_BYTES:
+            clients = await asyncio.to_thread(parse_clients, text, ours, CLIENT_NAME)
+        else:
+            clients = parse_clients(text, ours, CLIENT_NAME)
+        return ClientList(taken_at, server, clients, len(clients))
+
+    async def _topology(self) -> Topology:
+        server = await self._server("lists")
+        if server.mode == "sentinel":
+            return await self._sentinel_topology(server)
+        if server.mode == "cluster":
+            nodes, about = await self._session.ask_all("lists", [("CLUSTER", "NODES"), ("CLUSTER", "INFO")])
+            if not isinstance(nodes, CacheError):
+                return topology.cluster(nodes, None if isinstance(about, CacheError) else about, server, time.time())
+        (reply,) = await self._session.ask_all("lists", [("INFO", "replication")])
+        if not isinstance(reply, CacheError):
+            info = parse_info(reply)
+            return topology.replication(info, self._recognise(info), time.time())
+        role = await self._session.ask("lists", "ROLE")
+        return topology.from_role(role, self._role_from(role), time.time())
+
+    async def _sentinel_topology(self, server: Identity) -> Topology:
+        masters = await self._session.ask("lists", "SENTINEL", "MASTERS")
+        names = topology.sentinel_names(masters)
+        questions: list[Sequence[Argument]] = []
+        for name in names:
+            questions += [("SENTINEL", "REPLICAS", name), ("SENTINEL", "SENTINELS", name)]
+        answers = await self._session.ask_all("lists", questions) if questions else []
+        groups = {name: (answers[2 * at], answers[2 * at + 1]) for at, name in enumerate(names)}
+        return topology.sentinel(masters, groups, server, time.time())
+
+
+def _first_address(target: Target) -> Address:
+    return target.addresses[0] if target.addresses else Address("", 0)
