@@ -28,8 +28,8 @@ from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map, as_
 from cachetui.source.redis.scanner import Place, Places, Question, RedisEnumeration, cluster_places, replica_places
 from cachetui.source.redis.values import Abilities, SearchIndexes, Window, read_value
 
-SHORT = 16
-"""A longer pipeline goes to a line of its own."""
+SHORT = 32
+"""A pipeline of more words goes to a line of its own."""
 SCAN_COUNT = 1000
 """More would hold up the server's other clients."""
 _SECRET_SETTINGS = ("requirepass", "masterauth", "primaryauth")
@@ -240,7 +240,7 @@ class RedisSource(PolledServer):
         Up to `BULK_LINES` long ones are under way at the same time. An error of the connection
         before anything was sent has `sent: False` in its detail.
         """
-        if len(commands) > SHORT:
+        if sum(map(len, commands)) > SHORT:
             replies = await self._bulk.execute(commands)
         else:
             replies = await self._execute_few(commands) if commands else []
