@@ -208,8 +208,13 @@ class Source(Protocol):
     async def execute(self, commands: Sequence[Command]) -> list[object]:
         """Send `commands` in one pipeline and return their replies, a `CacheError` in the place of a refused one.
 
-        The only way to change anything; only `actions.apply` calls it. Raises only when the
-        connection failed: then it is unknown which were carried out.
+        The only way to change anything; only `actions.apply` calls it. Several calls may be under
+        way at once; a driver has a few connections for them, and further ones wait their turn
+        before their deadline begins. Raises only when the connection failed: then it is unknown
+        which were carried out, but `sent: False` in the error's detail says that none was even
+        sent. Where several servers are spoken to, a failed one's error stands in the places of
+        its commands, and only when none answered it is raised. `Busy` is raised when a script
+        blocked the server and nothing at all was carried out.
         """
         ...
 
@@ -220,6 +225,13 @@ class Source(Protocol):
 
         Raises `Changed` when a check failed or a watched key was written meanwhile: then
         nothing was done. Else like `execute`; only `actions.apply` calls it.
+        """
+        ...
+
+    async def latency_us(self) -> float | None:
+        """Return one round trip now, in microseconds, that does not wait behind our own bulk work.
+
+        Of several servers the worst. None where it cannot be measured: denied, or a recording.
         """
         ...
 

@@ -148,6 +148,9 @@ class AutoSource:
     ) -> list[object]:
         return await (await self._found()).transact(watched, checks, commands)
 
+    async def latency_us(self) -> float | None:
+        return await (await self._found()).latency_us()
+
     def why_not(self, capability: Capability) -> str | None:
         return self._driver.why_not(capability) if self._driver else f"not connected to {self.name} yet"
 

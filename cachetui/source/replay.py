@@ -319,6 +319,10 @@ class ReplaySource:
         """Refuse."""
         raise Refused(_UNCHANGEABLE, "connect to the server itself")
 
+    async def latency_us(self) -> float | None:
+        """Return None: no server is there."""
+        return None
+
     def why_not(self, capability: Capability) -> str | None:
         """Return why this recording has none of it, or that it cannot be changed."""
         if capability not in ("scan", "value", "slowlog", "clients"):

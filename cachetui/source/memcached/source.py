@@ -312,6 +312,11 @@ class MemcachedSource:
 
         return await transact(self, checks, commands)
 
+    async def latency_us(self) -> float | None:
+        """Return one round trip of `version`, of several servers the worst that answers."""
+        answers = await self._fleet.each(lambda server: server.latency_us())
+        return max(answer for answer in answers if not isinstance(answer, CacheError))
+
     def why_not(self, capability: Capability) -> str | None:
         """Return why `capability` cannot be used here, or None."""
         remembered = {"scan": DUMP, "slowlog": WATCH}.get(capability, "")
