@@ -10,8 +10,7 @@ import hashlib
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from cachetui.actions.plan import Command, Sweep
 from cachetui.actions.spool import Kept
@@ -65,8 +64,7 @@ return out
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(NamedTuple):
     """What was seen of a key just before it is written."""
 
     exists: bool
@@ -144,14 +142,17 @@ class Keeping:
         return [self._copy.call(some, self._limits) for some in self._groups(keys)]
 
     def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
-        return [self._sight(key, row) for key, row in zip(keys, self._spread(keys, replies, self._copy), strict=True)]
+        return [_copied(key, row) for key, row in zip(keys, self._spread(keys, replies, self._copy), strict=True)]
 
     def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
-        proofs = dict(zip(keys, (sight.proof for sight in sights), strict=True))
-        return [self._delete.call(some, (*(proofs[key] for key in some), self._verb)) for some in self._groups(keys)]
+        proofs = [sight.proof for sight in sights]
+        return [
+            self._delete.call(some, (*proofs[at : at + len(some)], self._verb))
+            for at, some in zip(range(0, len(keys), self._group), self._groups(keys), strict=True)
+        ]
 
     def fates(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Fate | CacheError]:
-        return [_fate(row) for row in self._spread(keys, replies, self._delete)]
+        return ["done" if row == 1 else _fate(row) for row in self._spread(keys, replies, self._delete)]
 
     def _groups(self, keys: Sequence[bytes]) -> list[Sequence[bytes]]:
         return [keys[at : at + self._group] for at in range(0, len(keys), self._group)]
@@ -172,18 +173,6 @@ class Keeping:
         elif replies and not any(isinstance(reply, CacheError) for reply in replies):
             script.loaded = True
         return rows
-
-    def _sight(self, key: bytes, row: object) -> Sight | CacheError:
-        if isinstance(row, CacheError):
-            return row
-        if row is None:
-            return _ABSENT
-        if isinstance(row, int):
-            return Sight(exists=True, too_big=True)
-        if isinstance(row, list) and len(row) == 2 and isinstance(row[0], bytes) and isinstance(row[1], int):
-            dump, expires_at_ms = row
-            return Sight(True, Kept(key, dump, expires_at_ms), proof=hashlib.sha1(dump).hexdigest().encode())
-        return ServerError("DUMP: the reply makes no sense")
 
 
 class Timing:
@@ -349,6 +338,18 @@ def _fate(reply: object) -> Fate | CacheError:
     if reply in (-1, b"EXISTS"):
         return "changed"
     return ServerError("the reply makes no sense")
+
+
+def _copied(key: bytes, row: object) -> Sight | CacheError:
+    """Read what the copying script said of a key."""
+    if isinstance(row, list) and len(row) == 2 and isinstance(row[0], bytes) and isinstance(row[1], int):
+        dump, expires_at_ms = row
+        return Sight(True, Kept(key, dump, expires_at_ms), False, hashlib.sha1(dump).hexdigest().encode())
+    if row is None:
+        return _ABSENT
+    if isinstance(row, int):
+        return Sight(True, too_big=True)
+    return row if isinstance(row, CacheError) else ServerError("DUMP: the reply makes no sense")
 
 
 def _item(key: bytes, reply: object, now_s: float, *, became: int | None = None) -> Sight | CacheError:

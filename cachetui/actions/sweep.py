@@ -267,7 +267,7 @@ class Running:
         ready: list[bytes] = []
         seen: list[Sight] = []
         for key, sight in zip(keys, sights, strict=True):
-            if isinstance(sight, CacheError):
+            if not isinstance(sight, Sight):
                 trouble = self._refused(batch, key, sight) or trouble
             elif not sight.exists:
                 self._end(batch, key, "done" if key in batch.doubtful else "missing")
@@ -294,6 +294,9 @@ class Running:
         self._tally.in_flight += len(set(ready) - before)
         batch.doubtful.update(ready)
         fates = self._strokes.fates(ready, await self._source.execute(self._strokes.writes(ready, seen)))
+        if not before and fates.count("done") == len(ready):
+            self._end_all(batch, ready)
+            return None
         for key, fate in zip(ready, fates, strict=True):
             if isinstance(fate, Unreachable):
                 trouble = fate
@@ -310,16 +313,28 @@ class Running:
 
     # Counting
 
+    def _end_all(self, batch: Batch, keys: Sequence[bytes]) -> None:
+        """Count a batch of which every key was written."""
+        for key in keys:
+            del batch.todo[key]
+        batch.doubtful.clear()
+        self._tally.in_flight -= len(keys)
+        self._count_done(random.choice(keys), len(keys))
+
     def _end(self, batch: Batch, key: bytes, fate: Fate) -> None:
         self._forget(batch, key)
         if fate == "missing":
             self._tally.missing += 1
-            return
-        self._tally.done += 1
+        else:
+            self._count_done(key, 1)
+
+    def _count_done(self, one: bytes, count: int) -> None:
+        """Count keys that were written, and remember one of them now and then."""
+        self._tally.done += count
         if len(self.written) < VERIFIED:
-            self.written.append(key)
-        elif random.random() * self._tally.done < VERIFIED:
-            self.written[random.randrange(VERIFIED)] = key
+            self.written.append(one)
+        elif random.random() * self._tally.done < VERIFIED * count:
+            self.written[random.randrange(VERIFIED)] = one
 
     def _refused(self, batch: Batch, key: bytes, error: CacheError) -> CacheError | None:
         """Count a refusal; return it when it may pass."""
