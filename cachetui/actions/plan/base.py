@@ -80,6 +80,8 @@ class Plan:
     """Keys that must not exist yet, each with the number of its commands: in order, all steps."""
     sweep: Sweep | None = None
     """What to do with many keys. `steps` are the commands where the keys are listed, else examples of them."""
+    back: tuple[tuple[str, str, str], ...] = ()
+    """Settings that this changes and that can be set back: name, value before, value after. Never a secret."""
 
     @property
     def count(self) -> int:
@@ -125,6 +127,7 @@ def stamped(
     shows: tuple[Check, ...] = (),
     fresh: tuple[tuple[bytes, int], ...] = (),
     sweep: Sweep | None = None,
+    back: tuple[tuple[str, str, str], ...] = (),
     now: float | None = None,
 ) -> Plan:
     """Stamp a plan: its receipt sorts by time, its life is short."""
@@ -153,6 +156,7 @@ def stamped(
         shows=shows,
         fresh=fresh,
         sweep=sweep,
+        back=back,
     )
 
 

@@ -185,6 +185,7 @@ def _setting(
         undo=undo,
         typed=typed_name(target) if effect.hurts_at_once else None,
         expects=(name, value),
+        back=((name, old, value),) if old else (),
         now=now,
     )
 
@@ -212,6 +213,7 @@ def _memlimit(identity: Identity, target: str, stats: Stats, new_bytes: int, now
         undo=f"cache_memlimit {old}; what was evicted stays lost" if old else "no undo: the old limit is unknown",
         typed=typed_name(target),
         expects=("maxbytes", str(megabytes * 1024**2)),
+        back=(("maxbytes", str(old * 1024**2), str(megabytes * 1024**2)),) if old else (),
         now=now,
     )
 
