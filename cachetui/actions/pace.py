@@ -7,19 +7,18 @@ import time
 from collections import deque
 from typing import Protocol
 
-from cachetui.actions.plan import BATCH, Sweep
+from cachetui.actions.plan import Sweep
 from cachetui.errors import CacheError
 
-LEAST_BATCH = 20
+BATCH, LEAST_BATCH, MOST_BATCH = 250, 20, 1000
+"""Keys in a batch at the beginning, and where it may go. Several are in flight, and others wait for all of them."""
 TICKS_S = 0.1
 """With a rate the batches are so small that they come about so often."""
 PROBE_S = 0.05
 PROBES = 20
 """The slowest of so many probes is what other clients feel."""
-ABOVE = 5.0
-"""Without a limit of their own, other clients may wait so many times as long as before ..."""
-LEAST_LIMIT_US = 5_000.0
-"""... but at least so long: on a shared machine a millisecond is noise."""
+ABOVE, ABOVE_US = 1.5, 5_000.0
+"""Without a limit of their own, other clients may wait so many times as long as before, and so much longer."""
 REST_S = 1.0
 """The longest rest between two batches for the server's sake."""
 
@@ -93,13 +92,14 @@ class Pacer:
 
     def _learn(self, taken_us: float) -> None:
         if self._limit_us is None:
-            self._limit_us = max(LEAST_LIMIT_US, ABOVE * taken_us)  # the first probe leaves before the first batch
+            self._limit_us = ABOVE * taken_us + ABOVE_US  # the first probe leaves before the first batch
         self._latest.append(taken_us)
         self.p99_us = max(self._latest)
         if self.p99_us > self._limit_us:
             self._slow_down()
         else:
-            self._batch = min(float(BATCH), self._batch * 1.1)
+            if self.p99_us < self._limit_us / 2:
+                self._batch = min(float(MOST_BATCH), self._batch * 1.1)
             self._rest_s = 0.0 if self._rest_s < 0.002 else self._rest_s / 1.5
 
     def _slow_down(self) -> None:

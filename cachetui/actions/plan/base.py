@@ -36,7 +36,7 @@ class Sweep:
     rate: float | None = None
     """At most so many keys a second."""
     p99_ms: float | None = None
-    """Slow down when another client's round trip rises above this; None: five times what it was before."""
+    """Slow down when another client's round trip rises above this; None: half as long again as before, and 5 ms."""
     expected: int | None = None
     """How many keys there are, as far as is known."""
 
