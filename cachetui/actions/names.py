@@ -1,4 +1,4 @@
-"""The names that a rule selects, as a stream that waits for whoever takes them."""
+"""The names that a rule or a tag selects, as a stream that waits for whoever takes them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import asyncio
 import re
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 
+from cachetui.actions.strokes import again
+from cachetui.errors import CacheError, ServerError, Unreachable
 from cachetui.model import Selection
 from cachetui.source.base import Source
 
@@ -15,6 +17,36 @@ WAITING_MOST, WAITING_LEAST = 20_000, 5_000
 """Names in memory: above the first the enumeration pauses, below the second it goes on."""
 TAKE_S = 0.05
 """A batch that is not full leaves after so long."""
+SET_STEP = b"500"
+
+
+async def members(
+    source: Source, tag: bytes, wait: Callable[[CacheError], Awaitable[None]], stopped: asyncio.Event
+) -> AsyncIterator[list[bytes]]:
+    """Yield the members of a tag's set in steps; some may come again. Raises CacheError.
+
+    `wait` is called for what may pass. After it the set is read from its beginning: a cursor
+    may mean nothing any more.
+    """
+    cursor = b"0"
+    while not stopped.is_set():
+        reply: object
+        try:
+            (reply,) = await source.execute([(b"SSCAN", tag, cursor, b"COUNT", SET_STEP)])
+        except Unreachable as error:
+            reply = error
+        if isinstance(reply, CacheError):
+            if not (again(reply) or isinstance(reply, Unreachable)):
+                raise reply
+            cursor = b"0"
+            await wait(reply)
+            continue
+        if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], list | set):
+            raise ServerError("SSCAN: the reply makes no sense", "a proxy may not support it")
+        cursor = reply[0]
+        yield [member for member in reply[1] if member != tag]
+        if cursor == b"0":
+            return
 
 
 class Names:

@@ -69,6 +69,10 @@ return out
 """
 
 
+_SCRIPTS = {hashlib.sha1(body).hexdigest().encode(): body for body in (COPY, DELETE)}
+_DIGESTS = {body: digest for digest, body in _SCRIPTS.items()}
+
+
 class Sight(NamedTuple):
     """What was seen of a key just before it is written."""
 
@@ -141,28 +145,27 @@ class Keeping:
         self._group = group
         self._verb = verb
         self._limits = (b"%d" % max_key_bytes, b"1" if absolute else b"0")
-        self._copy, self._delete = Script(COPY), Script(DELETE)
 
     def looks(self, keys: Sequence[bytes]) -> list[Command]:
-        return [self._copy.call(some, self._limits) for some in self._groups(keys)]
+        return [_call(COPY, some, self._limits) for some in self._groups(keys)]
 
     def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
-        return [_copied(key, row) for key, row in zip(keys, self._spread(keys, replies, self._copy), strict=True)]
+        return [_copied(key, row) for key, row in zip(keys, self._spread(keys, replies), strict=True)]
 
     def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
         proofs = [sight.proof for sight in sights]
         return [
-            self._delete.call(some, (*proofs[at : at + len(some)], self._verb))
+            _call(DELETE, some, (*proofs[at : at + len(some)], self._verb))
             for at, some in zip(range(0, len(keys), self._group), self._groups(keys), strict=True)
         ]
 
     def fates(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Fate | CacheError]:
-        return ["done" if row == 1 else _fate(row) for row in self._spread(keys, replies, self._delete)]
+        return ["done" if row == 1 else _fate(row) for row in self._spread(keys, replies)]
 
     def _groups(self, keys: Sequence[bytes]) -> list[Sequence[bytes]]:
         return [keys[at : at + self._group] for at in range(0, len(keys), self._group)]
 
-    def _spread(self, keys: Sequence[bytes], replies: Sequence[object], script: Script) -> list[object]:
+    def _spread(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[object]:
         """Return one answer for each key; what was refused for several keys is to be asked for each alone."""
         rows: list[object] = []
         groups = self._groups(keys)
@@ -171,12 +174,9 @@ class Keeping:
                 rows += reply
                 continue
             error = reply if isinstance(reply, CacheError) else ServerError("the script's reply makes no sense")
-            script.refused(error)
             rows += [AskAlone(error.message) if len(some) > 1 and not again(error) else error] * len(some)
         if any(isinstance(row, AskAlone) for row in rows):
             self._group = 1
-        elif replies and not any(isinstance(reply, CacheError) for reply in replies):
-            script.loaded = True
         return rows
 
 
@@ -291,23 +291,11 @@ class Touching:
         return int(self._began_s + (self._operation.ttl_s or 0.0) + self._operation.jitter_s * share + 1) * 1000
 
 
-class Script:
-    """A script that is sent whole until the server has it."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._digest = hashlib.sha1(body).hexdigest().encode()
-        self.loaded = False
-
-    def call(self, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Command:
-        """Return the command that runs it."""
-        how = (b"EVALSHA", self._digest) if self.loaded else (b"EVAL", self._body)
-        return (*how, b"%d" % len(keys), *keys, *arguments)
-
-    def refused(self, error: CacheError) -> None:
-        """Note an error reply: another server may not know the script yet."""
-        if isinstance(error, ServerError) and error.word == "NOSCRIPT":
-            self.loaded = False
+def whole(command: Command, reply: object) -> Command | None:
+    """Return the command with its script in full, where the server said that it does not know it; else None."""
+    if isinstance(reply, ServerError) and reply.word == "NOSCRIPT":
+        return (b"EVAL", _SCRIPTS[command[1]], *command[2:])
+    return None
 
 
 class AskAlone(CacheError):
@@ -316,9 +304,7 @@ class AskAlone(CacheError):
     code = "ask_alone"
 
 
-PASSING = frozenset(
-    ("NOSCRIPT", "LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK")
-)
+PASSING = frozenset(("LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"))
 """Words of a server that did nothing and may do it soon: after a failover, a restart, a move of slots."""
 
 
@@ -331,6 +317,10 @@ def again(error: CacheError) -> bool:
 
 _ABSENT = Sight(exists=False)
 _UNSEEN = Sight(exists=True)
+
+
+def _call(body: bytes, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Command:
+    return (b"EVALSHA", _DIGESTS[body], b"%d" % len(keys), *keys, *arguments)
 
 
 def _fate(reply: object) -> Fate | CacheError:

@@ -12,14 +12,14 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cachetui.actions.names import Names
+from cachetui.actions.names import Names, members
 from cachetui.actions.pace import Pacer
-from cachetui.actions.plan import Plan, Sweep
+from cachetui.actions.plan import Command, Plan, Sweep
 from cachetui.actions.spool import Kept, Spool
-from cachetui.actions.strokes import Fate, Sight, Strokes, again, strokes_for
+from cachetui.actions.strokes import Fate, Sight, Strokes, again, strokes_for, whole
 from cachetui.actions.tally import Progress, Tally
 from cachetui.errors import CacheError, Unreachable
 from cachetui.model import KeyFacts, Selection
@@ -40,7 +40,6 @@ ERRORS, ERRORS_SHARE = 100, 0.05
 """From so many failures on, and this share of all answers, the sweep stops."""
 SWITCH_S = 0.0005
 """How long one thread may hold the interpreter meanwhile: the probe of the pace measures through it."""
-SET_STEP = b"500"
 
 TOO_BIG = "too big to keep a copy of"
 CHANGED = "written by somebody else all the time"
@@ -164,44 +163,22 @@ class Running:
 
     async def _batches(self, selection: Selection) -> AsyncIterator[list[bytes]]:
         if selection.keys is not None:
-            async for batch in self._listed(selection.keys):
+            for batch in self._cut(selection.keys):
                 yield batch
         elif selection.tag is not None:
-            async for members in self._members(selection.tag):
-                async for batch in self._listed(members):
+            async for some in members(self._source, selection.tag, self._wait, self._stopped):
+                self._heard()
+                for batch in self._cut(some):
                     yield batch
         else:
             self._names = Names(self._source, selection)
             async for batch in self._names.batches(lambda: self._pacer.batch, self._stopped):
                 yield batch
 
-    async def _listed(self, keys: Sequence[bytes]) -> AsyncIterator[list[bytes]]:
+    def _cut(self, keys: Sequence[bytes]) -> Iterator[list[bytes]]:
         at = 0
         while at < len(keys):
-            batch = list(keys[at : at + self._pacer.batch])
-            at += len(batch)
-            yield batch
-
-    async def _members(self, tag: bytes) -> AsyncIterator[list[bytes]]:
-        """Read the tag's set. After a lost connection from its beginning: a cursor may mean nothing any more."""
-        cursor = b"0"
-        while not self._stopped.is_set():
-            try:
-                (reply,) = await self._source.execute([(b"SSCAN", tag, cursor, b"COUNT", SET_STEP)])
-            except Unreachable as error:
-                reply = error
-            if isinstance(reply, CacheError):
-                if not (again(reply) or isinstance(reply, Unreachable)):
-                    raise reply
-                cursor = b"0"
-                await self._wait(reply)
-                continue
-            assert isinstance(reply, list)
-            self._heard()
-            cursor, members = reply
-            yield [member for member in members if member != tag]
-            if cursor == b"0":
-                return
+            yield list(keys[at : (at := at + self._pacer.batch)])
 
     async def _finish_tag(self) -> None:
         """Write the tag's set itself, when all of its members were."""
@@ -263,7 +240,7 @@ class Running:
         trouble: CacheError | None = None
         keys = list(batch.todo)
         looks = self._strokes.looks(keys)
-        sights = self._strokes.sights(keys, await self._source.execute(looks) if looks else [])
+        sights = self._strokes.sights(keys, await self._ask(looks))
         ready: list[bytes] = []
         seen: list[Sight] = []
         for key, sight in zip(keys, sights, strict=True):
@@ -279,6 +256,16 @@ class Running:
         await self._keep([sight.kept for sight in seen if sight.kept is not None])
         return await self._write(batch, ready, seen) or trouble
 
+    async def _ask(self, commands: list[Command]) -> list[object]:
+        """Return the replies. A script that a server does not know has done nothing: it is sent again, whole."""
+        replies = await self._source.execute(commands) if commands else []
+        unknown = [(at, full) for at, reply in enumerate(replies) if (full := whole(commands[at], reply)) is not None]
+        if unknown:
+            fuller = await self._source.execute([full for _, full in unknown])
+            for (at, _), reply in zip(unknown, fuller, strict=True):
+                replies[at] = reply
+        return replies
+
     async def _keep(self, records: Sequence[Kept]) -> None:
         """Bring the copies to the disk; only then may anything be written."""
         if self._spool is not None and records:
@@ -293,7 +280,7 @@ class Running:
         self._tally.left -= len(set(ready) - before)
         self._tally.in_flight += len(set(ready) - before)
         batch.doubtful.update(ready)
-        fates = self._strokes.fates(ready, await self._source.execute(self._strokes.writes(ready, seen)))
+        fates = self._strokes.fates(ready, await self._ask(self._strokes.writes(ready, seen)))
         if not before and fates.count("done") == len(ready):
             self._end_all(batch, ready)
             return None

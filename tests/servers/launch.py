@@ -220,6 +220,21 @@ def sentinel_server(
     return Server([binary, str(conf), "--sentinel"], port, directory).start()
 
 
+def join_cluster(primaries: list[Server]) -> None:
+    """Make one cluster of servers that were started with `--cluster-enabled yes`; the slots are shared evenly."""
+    share = 16384 // len(primaries)
+    for at, server in enumerate(primaries):
+        last = 16383 if server is primaries[-1] else (at + 1) * share - 1
+        server.command("CLUSTER", "ADDSLOTSRANGE", str(at * share), str(last))
+        for other in primaries:
+            server.command("CLUSTER", "MEET", "127.0.0.1", str(other.port))
+    ready = b"cluster_state:ok\r\ncluster_slots_assigned:16384"
+    for server in primaries:
+        with server.client() as client:
+            while ready not in client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True):
+                pass
+
+
 def certificates(directory: Path) -> dict[str, Path]:
     """Make a CA, a server certificate for 127.0.0.1 and localhost, and a client certificate (with openssl)."""
     made = {
