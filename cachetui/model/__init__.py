@@ -16,6 +16,7 @@ from cachetui.model.entries import (
 from cachetui.model.findings import Evidence, Finding, Trouble
 from cachetui.model.keys import KeyFacts, KeyFactsList, ScanProgress, ScanStep, Value, ValueItem, ValueSection
 from cachetui.model.selection import Estimate, Keep, Operation, Selection
+from cachetui.model.settings import NodeSettings, SettingsByNode, is_secret
 from cachetui.model.stats import CommandStat, DbKeys, ErrorStat, Identity, SlabClass, Stats
 
 Snapshot = Stats | SlowLog | ClientList | Topology | ScanStep | KeyFactsList | Value
@@ -37,10 +38,12 @@ __all__ = [
     "KeyFacts",
     "KeyFactsList",
     "Node",
+    "NodeSettings",
     "Operation",
     "ScanProgress",
     "ScanStep",
     "Selection",
+    "SettingsByNode",
     "SlabClass",
     "SlowEntry",
     "SlowLog",
@@ -51,4 +54,5 @@ __all__ = [
     "Value",
     "ValueItem",
     "ValueSection",
+    "is_secret",
 ]

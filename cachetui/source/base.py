@@ -14,6 +14,7 @@ from cachetui.model import (
     KeyFactsList,
     ScanProgress,
     ScanStep,
+    SettingsByNode,
     SlowLog,
     Stats,
     Topology,
@@ -29,7 +30,20 @@ Polled = Stats | SlowLog | ClientList | Topology
 Command = tuple[bytes, ...]
 """One command, its name first. For Memcached the words of a text protocol line."""
 
-Capability = Literal["scan", "value", "slowlog", "clients", "delete", "ttl", "edit", "policy", "maxmemory", "kill"]
+Capability = Literal[
+    "scan",
+    "value",
+    "slowlog",
+    "clients",
+    "delete",
+    "ttl",
+    "edit",
+    "policy",
+    "maxmemory",
+    "kill",
+    "settings",
+    "rewrite",
+]
 
 VALUE_ROWS = 100
 """Elements read of a collection unless told otherwise."""
@@ -198,6 +212,14 @@ class Source(Protocol):
         """Return CONFIG GET (or `stats settings`) fields that match the glob, printable."""
         ...
 
+    async def settings(self, pattern: str = "*") -> SettingsByNode:
+        """Return the settings that match the glob on every node of the target.
+
+        These are the nodes of a cluster or fleet, or a server with its primary and its replicas.
+        A node that does not answer has a `problem` instead; raised is only what the target itself fails with.
+        """
+        ...
+
     async def flags(self, names: Sequence[str]) -> dict[str, frozenset[str] | None]:
         """Return each command's server-side flags (`write`, `admin`, `dangerous`, ...); None: unknown command.
 
@@ -215,6 +237,13 @@ class Source(Protocol):
         sent. Where several servers are spoken to, a failed one's error stands in the places of
         its commands, and only when none answered it is raised. `Busy` is raised when a script
         blocked the server and nothing at all was carried out.
+        """
+        ...
+
+    async def execute_on(self, address: str, commands: Sequence[Command]) -> list[object]:
+        """Like `execute`, on the one node that `settings` calls by this address; only `actions.apply` calls it.
+
+        Raises Unreachable when there is no such node or it does not answer.
         """
         ...
 

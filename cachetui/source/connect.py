@@ -11,7 +11,7 @@ from typing import Literal
 
 from cachetui.config import Address, Target
 from cachetui.errors import BadTarget, CacheError, Unreachable
-from cachetui.model import Identity, KeyFactsList, ScanStep, Value
+from cachetui.model import Identity, KeyFactsList, ScanStep, SettingsByNode, Value
 from cachetui.source import faults, probe
 from cachetui.source.base import (
     VALUE_BYTES,
@@ -137,11 +137,17 @@ class AutoSource:
     async def config(self, pattern: str) -> dict[str, str]:
         return await (await self._found()).config(pattern)
 
+    async def settings(self, pattern: str = "*") -> SettingsByNode:
+        return await (await self._found()).settings(pattern)
+
     async def flags(self, names: Sequence[str]) -> dict[str, frozenset[str] | None]:
         return await (await self._found()).flags(names)
 
     async def execute(self, commands: Sequence[Command]) -> list[object]:
         return await (await self._found()).execute(commands)
+
+    async def execute_on(self, address: str, commands: Sequence[Command]) -> list[object]:
+        return await (await self._found()).execute_on(address, commands)
 
     async def transact(
         self, watched: Sequence[bytes], checks: Sequence[Check], commands: Sequence[Command]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cachetui.errors import BadUsage, CacheError, Refused, Unsupported
-from cachetui.model import Identity, KeyFacts, KeyFactsList, ScanStep, Trouble, Value
+from cachetui.model import Identity, KeyFacts, KeyFactsList, ScanStep, SettingsByNode, Trouble, Value
 from cachetui.model.trouble import error_of
 from cachetui.source import globs
 from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, Kind, Polled
@@ -305,11 +305,19 @@ class ReplaySource:
         """Raise `Unsupported`: configurations are not recorded."""
         raise Unsupported("this recording holds no configuration", "connect to the server itself")
 
+    async def settings(self, pattern: str = "*") -> SettingsByNode:
+        """Raise `Unsupported`: configurations are not recorded."""
+        raise Unsupported("this recording holds no configuration", "connect to the server itself")
+
     async def flags(self, names: Sequence[str]) -> dict[str, frozenset[str] | None]:
         """Return None for each command: a recording runs none."""
         return dict.fromkeys(names)
 
     async def execute(self, commands: Sequence[Command]) -> list[object]:
+        """Refuse."""
+        raise Refused(_UNCHANGEABLE, "connect to the server itself")
+
+    async def execute_on(self, address: str, commands: Sequence[Command]) -> list[object]:
         """Refuse."""
         raise Refused(_UNCHANGEABLE, "connect to the server itself")
 

@@ -20,6 +20,7 @@ from cachetui.model import (
     Identity,
     KeyFactsList,
     ScanStep,
+    SettingsByNode,
     SlowLog,
     Stats,
     Topology,
@@ -108,11 +109,20 @@ class Tape:
     async def config(self, pattern: str) -> dict[str, str]:
         return {}
 
+    async def settings(self, pattern: str = "*") -> SettingsByNode:
+        raise Unsupported("no settings here")
+
     async def flags(self, names: Sequence[str]) -> dict[str, frozenset[str] | None]:
         return dict.fromkeys(names)
 
     async def execute(self, commands: Sequence[Command]) -> list[object]:
         raise Refused("only looking")
+
+    async def execute_on(self, address: str, commands: Sequence[Command]) -> list[object]:
+        raise Refused("only looking")
+
+    async def latency_us(self) -> float | None:
+        return None
 
     def why_not(self, capability: Capability) -> str | None:
         return "only looking"

@@ -15,6 +15,7 @@ from cachetui.model import (
     KeyFacts,
     KeyFactsList,
     ScanStep,
+    SettingsByNode,
     SlowLog,
     Stats,
     Topology,
@@ -41,6 +42,7 @@ NO_SLOW_LOG = "memcached has no slow log: live events of the last seconds"
 
 WHY_NOT: dict[Capability, str] = {
     "policy": "memcached has no eviction policy to set: `lru mode flat|segmented`, `lru tune` and -M at start are all",
+    "rewrite": "memcached has no configuration file to write: its options are given when it starts",
     "kill": "memcached cannot close another client's connection: `idle_timeout` at start closes idle ones",
 }
 
@@ -260,6 +262,12 @@ class MemcachedSource:
                 if value not in values:
                     values.append(value)
         return {name: " | ".join(values) for name, values in differing.items() if fits(name.encode())}
+
+    async def settings(self, pattern: str = "*") -> SettingsByNode:
+        """Return every server's `stats settings` that match the glob."""
+        from cachetui.source.memcached.settings import read_settings
+
+        return await read_settings(self._fleet, self.identity or await self.open(), pattern)
 
     async def flags(self, names: Sequence[str]) -> dict[str, frozenset[str] | None]:
         """Return what each command does, from our own table."""

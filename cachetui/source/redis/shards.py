@@ -12,8 +12,9 @@ from redis.crc import key_slot
 
 from cachetui.config import Address, Target
 from cachetui.errors import CacheError, ServerError, Unreachable
-from cachetui.model import KeyFacts, KeyFactsList, Topology, Value
+from cachetui.model import KeyFacts, KeyFactsList, SettingsByNode, Topology, Value
 from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Check, Command
+from cachetui.source.redis.nodes import gathered, not_found
 from cachetui.source.redis.positions import first_key
 from cachetui.source.redis.source import RedisSource
 from cachetui.source.redis.topology import SLOTS
@@ -55,6 +56,8 @@ class RoutedSource(RedisSource):
         """Who told the map last."""
         self._written: dict[str, float] = {}
         """When something was last sent to each node."""
+        self._called = ""
+        """What the other nodes call this one."""
 
     async def close(self) -> None:
         """Close every connection, to every node."""
@@ -105,6 +108,31 @@ class RoutedSource(RedisSource):
             for at, reply in again.items():
                 replies[at], places[at] = reply, due[at].place
         return replies
+
+    async def settings(self, pattern: str = "*") -> SettingsByNode:
+        """Return the settings of every node of the cluster, or of the server with its primary and its replicas."""
+        own = await super().settings(pattern)
+        try:
+            known = await self.poll("topology")
+        except CacheError as error:
+            return not_found(own, error)
+        assert isinstance(known, Topology)
+        self._called = "" if self._target.kind == "sentinel" else self._called_here(known)
+        return await gathered(own, known.nodes, lambda address: self._node(address).settings(pattern))
+
+    @staticmethod
+    def _called_here(known: Topology) -> str:
+        return next((node.address for node in known.nodes if node.myself), "")
+
+    async def execute_on(self, address: str, commands: Sequence[Command]) -> list[object]:
+        """Like `execute`, on the node of that address."""
+        if self.identity is None:
+            await self.open()
+        if address.startswith("?"):
+            raise Unreachable(f"the address of the node {address} is unknown", "nothing was sent", {"sent": False})
+        place = "" if address == self._called else self._known_as(address)
+        node = self._node(place)
+        return await (super().execute(commands) if node is self else node.execute(commands))
 
     async def latency_us(self) -> float | None:
         """Return the longest round trip to the nodes written to lately; of those that answer, if any does."""

@@ -12,6 +12,7 @@ from cachetui.model import (
     KeyFacts,
     KeyFactsList,
     ScanStep,
+    SettingsByNode,
     Value,
 )
 from cachetui.source import faults
@@ -22,9 +23,10 @@ from cachetui.source.redis.connection import Argument, Credentials
 from cachetui.source.redis.features import read_flags
 from cachetui.source.redis.info import parse_info
 from cachetui.source.redis.keys import first_questions, length_question, to_facts
+from cachetui.source.redis.nodes import read_own, readable_settings
 from cachetui.source.redis.policies import IMPOSSIBLE, parse_policies
 from cachetui.source.redis.polls import PolledServer
-from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map, as_text
+from cachetui.source.redis.replies import as_bytes, as_int, as_list
 from cachetui.source.redis.scanner import Place, Places, Question, RedisEnumeration, cluster_places, replica_places
 from cachetui.source.redis.values import Abilities, SearchIndexes, Window, read_value
 
@@ -32,7 +34,6 @@ SHORT = 32
 """A pipeline of more words goes to a line of its own."""
 SCAN_COUNT = 1000
 """More would hold up the server's other clients."""
-_SECRET_SETTINGS = ("requirepass", "masterauth", "primaryauth")
 
 
 class RedisSource(PolledServer):
@@ -217,8 +218,17 @@ class RedisSource(PolledServer):
         """Return the settings that match the glob; passwords come as `***`."""
         async with self._session.deadline():
             reply = await self._session.ask("keys", "CONFIG", "GET", pattern)
-        settings = {name: as_text(value) for name, value in as_map(reply).items()}
-        return {name: "***" if value and _is_secret(name) else value for name, value in settings.items()}
+        return readable_settings(reply)
+
+    async def settings(self, pattern: str = "*") -> SettingsByNode:
+        """Return the settings of this one server."""
+        if self.identity is None:
+            await self.open()
+        node = await read_own(self._session, pattern)
+        assert self.identity is not None
+        here = self.identity
+        node = dataclasses.replace(node, address=here.address, role=here.role or "server", myself=True)
+        return SettingsByNode(time.time(), here, (node,))
 
     async def flags(self, names: Sequence[str]) -> dict[str, frozenset[str] | None]:
         """Return flags and ACL categories by COMMAND INFO; names as `del`, `CONFIG SET` or `config|set`."""
@@ -247,6 +257,12 @@ class RedisSource(PolledServer):
         if self._target.kind == "sentinel" and any(map(_is_read_only, replies)):
             self._session.renew()  # it was failed over: ask the Sentinels again
         return replies
+
+    async def execute_on(self, address: str, commands: Sequence[Command]) -> list[object]:
+        """Like `execute`, on this one server if it has that address."""
+        if self.identity is None or address != self.identity.address:
+            raise Unreachable(f"no node {address} is known here", "read the settings again", {"sent": False})
+        return await self.execute(commands)
 
     async def _execute_few(self, commands: Sequence[Command]) -> list[object]:
         sent = False
@@ -302,15 +318,13 @@ _NEEDS: dict[Capability, tuple[str, ...]] = {
     "policy": ("CONFIG SET",),
     "maxmemory": ("CONFIG SET",),
     "kill": ("CLIENT KILL",),
+    "settings": ("CONFIG SET",),
+    "rewrite": ("CONFIG REWRITE",),
 }
 
 
 def _is_read_only(reply: object) -> bool:
     return isinstance(reply, ServerError) and reply.word == "READONLY"
-
-
-def _is_secret(name: str) -> bool:
-    return name in _SECRET_SETTINGS or name.endswith("pass")
 
 
 def _with_length(facts: KeyFacts, length: int | None) -> KeyFacts:
