@@ -78,8 +78,9 @@ async def _record(source: Source, key: bytes) -> Record | None:
     """Return the whole key, None when it is gone. Raises Unsupported for what cannot be exported."""
     windows: list[Value] = []
     held, start = 0, None
+    order = "oldest"  # of a stream: the ids of its entries only grow
     while True:
-        value = await source.value(key, rows=ROWS, max_bytes=ELEMENT_BYTES, start=start)
+        value = await source.value(key, rows=ROWS, max_bytes=ELEMENT_BYTES, start=start, order=order)
         if not value.facts.exists or value.note == "gone":
             return None
         windows.append(value)

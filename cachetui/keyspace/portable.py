@@ -75,8 +75,10 @@ def record_of(windows: Sequence[Value], *, now_ms: int) -> Record:
     items = [item for window in windows for item in window.items]
     whole = windows[-1].next is None and windows[0].start is None
     cut = type_ != "string" and any(item.total_bytes not in (None, len(item.data)) for item in items)
-    if type_ == "stream" or cut or not whole or _is_short(windows) or any(window.note for window in windows):
+    if cut or not whole or _is_short(windows) or any(window.note for window in windows):
         raise Unsupported(f"{printable(key, 100)}: not all of its {type_} was read")
+    if type_ == "stream" and not items:
+        raise Unsupported(f"{printable(key, 100)}: a stream without entries cannot be written as commands")
     content: Content = [item.data for item in items]
     if type_ == "string":
         content = b"".join(item.data for item in items)
@@ -84,6 +86,8 @@ def record_of(windows: Sequence[Value], *, now_ms: int) -> Record:
         content = [(item.label, item.data) for item in items]
     elif type_ == "zset":
         content = [(item.data, item.score or 0.0) for item in items]
+    elif type_ == "stream":
+        content = [(item.label, item.fields) for item in items]
     ttl_ms = None if facts.ttl_s is None else round(facts.ttl_s * 1000)
     record = to_record(key, type_, ttl_ms, content, now_ms=now_ms)
     for row, item in zip(record["fields"] if type_ == "hash" else [], items, strict=False):  # type: ignore[call-overload]

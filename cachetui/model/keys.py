@@ -87,6 +87,8 @@ class ValueItem:
     ttl_s: float | None = None
     """Hash fields with their own TTL."""
     total_bytes: int | None = None
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+    """The fields of a stream's entry, where all of them were read."""
 
 
 @dataclass(frozen=True, slots=True)

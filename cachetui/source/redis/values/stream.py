@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from cachetui import text
 from cachetui.errors import CacheError
@@ -41,8 +42,10 @@ async def read_stream(ask: Ask, facts: KeyFacts, window: Window) -> Part:
     entries = [parts for entry in as_list(reply) if len(parts := as_list(entry)) >= 2]
     items = []
     for parts in entries[: window.rows]:
-        words = [as_bytes(name) + b"=" + as_bytes(content) for name, content in pairs(parts[1])]
-        items.append(window.item(as_bytes(parts[0]), b" ".join(words)))
+        fields = tuple((as_bytes(name), as_bytes(content)) for name, content in pairs(parts[1]))
+        item = window.item(as_bytes(parts[0]), b" ".join(name + b"=" + content for name, content in fields))
+        whole = item.total_bytes in (None, len(item.data))
+        items.append(replace(item, fields=fields) if whole else item)
     next_ = as_bytes(entries[window.rows][0]) if len(entries) > window.rows else None
     sections: tuple[ValueSection, ...] = ()
     if start is None:
