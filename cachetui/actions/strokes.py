@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from cachetui.actions.plan import Command, Sweep
+from cachetui.actions.plan.keys import MEMCACHED_RELATIVE_S
 from cachetui.actions.spool import Kept
 from cachetui.errors import CacheError, ServerError
 
@@ -105,13 +106,14 @@ class Strokes(Protocol):
         ...
 
 
-def strokes_for(sweep: Sweep, *, memcached: bool, one_slot: bool, absolute: bool) -> Strokes:
+def strokes_for(sweep: Sweep, *, memcached: bool, one_slot: bool, absolute: bool, ahead_ms: int = 0) -> Strokes:
     """Return how this sweep is made.
 
-    `one_slot`: a script may name keys of different slots (no cluster). `absolute`: PEXPIRETIME is known.
+    `one_slot`: a script may name keys of different slots (no cluster). `absolute`: PEXPIRETIME is
+    known. `ahead_ms`: so much later it is on the server than here.
     """
     if sweep.operation.kind != "delete":
-        return Touching(sweep) if memcached else Timing(sweep, absolute=absolute)
+        return Touching(sweep) if memcached else Timing(sweep, absolute=absolute, ahead_ms=ahead_ms)
     if memcached:
         return Dropping(kept=sweep.keep is not None)
     if sweep.keep is None:
@@ -183,8 +185,9 @@ class Keeping:
 class Timing:
     """Give keys an expiry, or take it away."""
 
-    def __init__(self, sweep: Sweep, *, absolute: bool) -> None:
+    def __init__(self, sweep: Sweep, *, absolute: bool, ahead_ms: int) -> None:
         self._operation, self._kept, self._absolute = sweep.operation, sweep.keep is not None, absolute
+        self._ahead_ms = ahead_ms
         self._began_ms: list[int] = []
         self._looks = self._kept or sweep.operation.kind == "expire"
 
@@ -195,7 +198,7 @@ class Timing:
     def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
         if not self._looks:
             return [_UNSEEN] * len(keys)
-        now_ms = int(time.time() * 1000)
+        now_ms = self._now_ms()
         return [self._sight(key, reply, now_ms) for key, reply in zip(keys, replies, strict=True)]
 
     def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
@@ -227,10 +230,14 @@ class Timing:
 
     def _deadline_ms(self, key: bytes) -> int:
         """Return when the key is to expire: the same moment however often it is asked, so that nothing moves twice."""
-        ttl_ms, now_ms = (self._operation.ttl_s or 0.0) * 1000, int(time.time() * 1000)
+        ttl_ms, now_ms = (self._operation.ttl_s or 0.0) * 1000, self._now_ms()
         if not self._began_ms or now_ms - self._began_ms[-1] > ttl_ms / 2:
             self._began_ms.append(now_ms)
         return self._at_ms(key, self._began_ms[-1])
+
+    def _now_ms(self) -> int:
+        """Return the server's time: a clock that is wrong here must not end a key's life too soon."""
+        return int(time.time() * 1000) + self._ahead_ms
 
     def _at_ms(self, key: bytes, began_ms: int) -> int:
         share = zlib.crc32(key) / 2**32
@@ -275,20 +282,26 @@ class Touching:
         if not self._kept:
             return [_UNSEEN] * len(keys)
         now_s = time.time()
-        return [_item(key, reply, now_s, became=self._at(key)) for key, reply in zip(keys, replies, strict=True)]
+        became = [(b"%d" % (at_s * 1000)) if (at_s := self._at_s(key)) >= 0 else b"-1" for key in keys]
+        return [_item(key, reply, now_s, became=after) for key, reply, after in zip(keys, replies, became, strict=True)]
 
     def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
-        return [(b"touch", key, b"%d" % max(0, self._at(key) // 1000)) for key in keys]
+        return [(b"touch", key, self._words(self._at_s(key))) for key in keys]
 
     def fates(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Fate | CacheError]:
         return [_fate(reply) for reply in replies]
 
-    def _at(self, key: bytes) -> int:
-        """Return the new expiry in Unix milliseconds, whole seconds; -1: none."""
+    def _at_s(self, key: bytes) -> int:
+        """Return the new expiry in whole Unix seconds, the same however often it is asked; -1: none."""
         if self._operation.kind == "persist":
             return -1
         share = zlib.crc32(key) / 2**32
-        return int(self._began_s + (self._operation.ttl_s or 0.0) + self._operation.jitter_s * share + 1) * 1000
+        return int(self._began_s + (self._operation.ttl_s or 0.0) + self._operation.jitter_s * share + 1)
+
+    def _words(self, at_s: int) -> bytes:
+        """Return the expiry as Memcached takes it: seconds from now, so that no clock matters, up to 30 days."""
+        left_s = at_s - int(time.time())
+        return b"0" if at_s < 0 else b"%d" % (at_s if left_s > MEMCACHED_RELATIVE_S else max(1, left_s))
 
 
 def whole(command: Command, reply: object) -> Command | None:
@@ -347,7 +360,7 @@ def _copied(key: bytes, row: object) -> Sight | CacheError:
     return row if isinstance(row, CacheError) else ServerError("DUMP: the reply makes no sense")
 
 
-def _item(key: bytes, reply: object, now_s: float, *, became: int | None = None) -> Sight | CacheError:
+def _item(key: bytes, reply: object, now_s: float, *, became: bytes = b"") -> Sight | CacheError:
     """Read what `mg` said of an item."""
     if isinstance(reply, CacheError):
         return reply
@@ -362,6 +375,6 @@ def _item(key: bytes, reply: object, now_s: float, *, became: int | None = None)
         reply.get(b"v"),
         expires_at_ms,
         flags=reply.get(b"f", 0),
-        became=b"" if became is None else b"%d" % became,
+        became=became,
     )
     return Sight(True, kept, proof=b"%d" % reply.get(b"c", 0))

@@ -21,7 +21,7 @@ from cachetui.actions.plan import Command, Plan, Sweep
 from cachetui.actions.spool import Kept, Spool
 from cachetui.actions.strokes import Fate, Sight, Strokes, again, strokes_for, whole
 from cachetui.actions.tally import Progress, Tally
-from cachetui.errors import CacheError, Unreachable
+from cachetui.errors import CacheError, ServerError, Unreachable
 from cachetui.model import KeyFacts, Selection
 from cachetui.source.base import Source
 
@@ -93,7 +93,21 @@ async def _strokes(wanted: Sweep, source: Source) -> Strokes:
     identity = source.identity or await source.open()
     memcached = identity.kind == "memcached"
     absolute = not memcached and (await source.flags(("PEXPIRETIME",))).get("PEXPIRETIME") is not None
-    return strokes_for(wanted, memcached=memcached, one_slot=identity.mode != "cluster", absolute=absolute)
+    ahead_ms = 0 if memcached or wanted.operation.kind != "expire" else await _ahead_ms(source)
+    one_slot = identity.mode != "cluster"
+    return strokes_for(wanted, memcached=memcached, one_slot=one_slot, absolute=absolute, ahead_ms=ahead_ms)
+
+
+async def _ahead_ms(source: Source) -> int:
+    """Return how much later it is on the server than here. Raises CacheError."""
+    began_s = time.time()
+    (reply,) = await source.execute([(b"TIME",)])
+    if isinstance(reply, list) and len(reply) == 2:
+        here_ms = (began_s + time.time()) * 500
+        return round(int(reply[0]) * 1000 + int(reply[1]) / 1000 - here_ms)
+    if isinstance(reply, CacheError):
+        raise reply
+    raise ServerError("TIME: the reply makes no sense", "nothing was changed")
 
 
 class Running:
