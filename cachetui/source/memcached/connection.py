@@ -86,6 +86,19 @@ class Connection:
         del self._buffer[: end + 1]
         return found[:-1] if found.endswith(b"\r") else found
 
+    async def lines(self, number: int) -> list[bytes]:
+        """Return the next `number` lines without their ends."""
+        found: list[bytes] = []
+        while len(found) < number:
+            found.append(await self.line())
+            end = self._buffer.rfind(b"\n")
+            if end < 0:
+                continue
+            come = bytes(self._buffer[:end]).split(b"\n")[: number - len(found)]
+            del self._buffer[: sum(map(len, come)) + len(come)]
+            found += [line.removesuffix(b"\r") for line in come]
+        return found
+
     async def block(self, length: int, keep: int) -> bytes:
         """Return the first `keep` bytes of a data block of `length` bytes; read and forget the rest and the end.
 

@@ -10,7 +10,15 @@ from cachetui.errors import CacheError, Unreachable
 from cachetui.model import KeyFacts, Value
 from cachetui.source.memcached.commands import Wire
 from cachetui.source.memcached.connection import Connection
-from cachetui.source.memcached.keys import debug_line, facts_reader, reply_or_error, value_line, value_reader
+from cachetui.source.memcached.keys import (
+    debug_line,
+    facts_reader,
+    presence_reader,
+    read_item,
+    reply_or_error,
+    value_line,
+    value_reader,
+)
 from cachetui.source.memcached.server import Server
 
 T = TypeVar("T")
@@ -47,7 +55,9 @@ class Fleet:
         first = errors[0]
         if not self.several or not isinstance(first, Unreachable):
             return first
-        return type(first)(f"none of the {len(self.servers)} servers answers: {first.message}", first.hint)
+        none_sent = all(error.detail.get("sent") is False for error in errors)
+        said = f"none of the {len(self.servers)} servers answers: {first.message}"
+        return type(first)(said, first.hint, {"sent": False} if none_sent else None)
 
     def home(self, key: bytes) -> Server:
         """Return where pymemcache's HashClient would put `key`."""
@@ -132,34 +142,57 @@ class Fleet:
         """
         if not self.several:
             return {key: [self.servers[0]] for key in keys}
-        found: dict[bytes, list[Server]] = {key: [] for key in keys}
-        facts = await asyncio.gather(*(self._facts_at({server: list(keys)}) for server in self.servers))
-        for server, known in zip(self.servers, facts, strict=True):
-            for key in keys:
-                unknown = bool(known[key].note) and not known[key].exists
-                if known[key].exists or (unknown and self.home(key) is server):
-                    found[key].append(server)
-        return {key: servers or [self.home(key)] for key, servers in found.items()}
+        data = b"".join(map(debug_line, keys))
+        told = await asyncio.gather(*(self._present(server, data, len(keys)) for server in self.servers))
+        found: dict[bytes, list[Server]] = {}
+        for at, key in enumerate(keys):
+            home = self.home(key)
+            held = [
+                server
+                for server, there in zip(self.servers, told, strict=True)
+                if there[at] or (there[at] is None and server is home)
+            ]
+            found[key] = held or [home]
+        return found
+
+    async def _present(self, server: Server, data: bytes, number: int) -> list[bool | None]:
+        try:
+            return await server.bulk(data, presence_reader(number), sent={"me": number}, patient=False)
+        except CacheError:
+            return [None] * number  # its failure shows when something is sent to it
 
     async def run(self, server: Server, wires: Sequence[Wire]) -> list[object]:
         """Send commands to one server and return their replies; the connection's failure in every place."""
-
-        async def read(connection: Connection) -> list[object]:
-            replies: list[object] = []
-            for wire in wires:
-                reply = reply_or_error(await connection.line(), wire.name)
-                replies.append(dict(wire.says).get(reply, reply) if isinstance(reply, bytes) else reply)
-            return replies
 
         sent: dict[str, int] = {}
         for wire in wires:
             sent[wire.name] = sent.get(wire.name, 0) + 1
         try:
-            return await server.ask(b"".join(wire.data for wire in wires), read, sent=sent)
+            return await server.bulk(b"".join(wire.data for wire in wires), _replies_reader(wires), sent=sent)
         except CacheError as error:
             if not self.several:
                 raise
             return [error] * len(wires)
+
+
+def _replies_reader(wires: Sequence[Wire]) -> Callable[[Connection], Awaitable[list[object]]]:
+    async def read(connection: Connection) -> list[object]:
+        if not any(wire.shows for wire in wires):
+            lines = await connection.lines(len(wires))
+            return [_said(line, wire) for line, wire in zip(lines, wires, strict=True)]
+        return [
+            await read_item(connection, wire.key, wire.shows)
+            if wire.shows and wire.key is not None
+            else _said(await connection.line(), wire)
+            for wire in wires
+        ]
+
+    return read
+
+
+def _said(line: bytes, wire: Wire) -> object:
+    said = wire.says.get(line) if wire.says else None
+    return said or reply_or_error(line, wire.name)
 
 
 def _ring_name(server: Server) -> str:
@@ -173,4 +206,4 @@ def merged(replies: Sequence[object]) -> object:
     for reply in replies:
         if isinstance(reply, CacheError):
             return reply
-    return next((reply for reply in replies if reply != b"NOT_FOUND"), replies[0])
+    return next((reply for reply in replies if reply not in (b"NOT_FOUND", None)), replies[0])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from cachetui.errors import CacheError, Refused, ServerError
 from cachetui.model import KeyFacts, Value, ValueItem
 from cachetui.source.memcached.connection import Connection, reply_error
-from cachetui.text import printable
+from cachetui.text import printable, size
 
 KEY_BYTES = 250
 VALUE_LIMIT_BYTES = 16 * 1024 * 1024
@@ -19,6 +19,9 @@ VALUE_LIMIT_BYTES = 16 * 1024 * 1024
 
 _UNSAFE = re.compile(rb"[\x00-\x20\x7f]")
 _LENGTH = re.compile(rb"\d{1,10}")
+_NUMBER = re.compile(rb"-?\d{1,20}")
+_ERRORS = (b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")
+_REFUSALS = (*_ERRORS, b"BUSY", b"BADCLASS", b"NOSPARE", b"NOTFULL")
 _VERSION = re.compile(rb"c[1-9]\d{0,19}")
 
 
@@ -68,7 +71,7 @@ async def read_facts(connection: Connection, key: bytes) -> KeyFacts:
         return KeyFacts(key, exists=False)
     if not line.startswith(b"ME "):
         error = reply_error(line, "me")
-        if line.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
+        if line.startswith(_ERRORS):
             return KeyFacts(key, note=error.message)
         raise error
     fields = dict(word.partition(b"=")[::2] for word in line.split(b" ")[2:])
@@ -97,6 +100,58 @@ def facts_reader(keys: list[bytes]) -> Callable[[Connection], Awaitable[list[Key
 
     async def read(connection: Connection) -> list[KeyFacts]:
         return [await read_facts(connection, key) for key in keys]
+
+    return read
+
+
+async def read_item(
+    connection: Connection, key: bytes, shows: Sequence[bytes]
+) -> dict[bytes, bytes | int] | CacheError | None:
+    """Read one reply to `mg` with the flag `k`; return what was asked for by flag, None where there is no such item.
+
+    Raises ServerError when it is not the reply to this question.
+    """
+    line = await connection.line()
+    if line.startswith(_ERRORS):
+        return reply_error(line, "mg")
+    words, data = line.split(b" "), None
+    absent = words[0] == b"EN"
+    if words[0] == b"VA" and b"v" in shows and len(words) > 1 and _LENGTH.fullmatch(words[1]):
+        length = int(words.pop(1))
+        data = await connection.block(length, VALUE_LIMIT_BYTES)
+    elif not absent and (words[0] != b"HD" or b"v" in shows):
+        raise _senseless(printable(line, 60))
+    told = {word[:1]: word[1:] for word in words[1:]}
+    name = written(key)[0]
+    # Not every version names a key that is not there.
+    if told.get(b"k", name if absent else b"") != name:
+        raise _senseless("the reply is about another item")
+    if absent:
+        return None
+    if data is not None and len(data) < length:
+        return ServerError(f"mg: an item of {size(length)} is too large to hold", "", {"too_large": True})
+    found: dict[bytes, bytes | int] = {}
+    for flag in shows:
+        number = told.get(flag, b"")
+        if flag != b"v" and not _NUMBER.fullmatch(number):
+            raise _senseless(f"the reply lacks the flag {printable(flag)}")
+        found[flag] = int(number) if flag != b"v" else data or b""
+    if data is not None and found.get(b"s", length) != length:
+        raise _senseless("the sizes in the reply differ")
+    return found
+
+
+def _senseless(why: str) -> ServerError:
+    hint = "a proxy or a broken server is in between"
+    return ServerError(f"mg: the reply makes no sense ({why}): connection dropped", hint, word="PROTOCOL")
+
+
+def presence_reader(number: int) -> Callable[[Connection], Awaitable[list[bool | None]]]:
+    """Return a reader of `number` replies to `me`: is the item there? None where that is not told."""
+
+    async def read(connection: Connection) -> list[bool | None]:
+        lines = await connection.lines(number)
+        return [line.startswith(b"ME ") or (False if line == b"EN" else None) for line in lines]
 
     return read
 
@@ -184,7 +239,7 @@ def check(key: bytes, known_odd: set[bytes]) -> None:
 
 def reply_or_error(line: bytes, command: str) -> bytes | CacheError:
     """Return a command's one-line reply, or the error it is."""
-    if line.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR", b"BUSY", b"BADCLASS", b"NOSPARE", b"NOTFULL")):
+    if line.startswith(_REFUSALS):
         return reply_error(line, command)
     if b"\x00" in line or len(line) > 200:
         raise ServerError(f"{command}: the server's reply makes no sense", word="PROTOCOL")

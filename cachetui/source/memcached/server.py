@@ -86,13 +86,22 @@ class Server:
                 self.drop()
                 raise
 
-    async def bulk(self, data: bytes, read: Callable[[Connection], Awaitable[T]], *, sent: dict[str, int]) -> T:
+    async def bulk(
+        self,
+        data: bytes,
+        read: Callable[[Connection], Awaitable[T]],
+        *,
+        sent: dict[str, int],
+        patient: bool = True,
+    ) -> T:
         """Like `ask`, on a connection for bulk work. The deadline begins when one is free.
 
         A failure before anything was sent has `sent: False` in its detail.
         """
         begun = False
         async with self._gate:
+            if not patient:
+                self._raise_resting()
             try:
                 async with self._judged():
                     connection = await self._spare_connection()

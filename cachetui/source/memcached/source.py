@@ -280,6 +280,8 @@ class MemcachedSource:
         refused here. In a fleet a server's failure stands in the places of its commands.
         """
         wires = [wired(command, self._scans.odd_keys) for command in commands]
+        if not self._fleet.several:
+            return await self._execute_alone(wires)
         ready = {at: wire for at, wire in enumerate(wires) if isinstance(wire, Wire)}
         places = await self._places(ready)
         by_server: dict[Server, list[int]] = {}
@@ -293,24 +295,44 @@ class MemcachedSource:
         for indices, answered in zip(by_server.values(), answers, strict=True):
             for at, reply in zip(indices, answered, strict=True):
                 replies.setdefault(at, []).append(reply)
-        if replies and self._fleet.several:
+        if replies:
             self._raise_when_none_answers([reply for some in replies.values() for reply in some])
         return [merged(replies[at]) if isinstance(wire, Wire) else wire for at, wire in enumerate(wires)]
 
+    async def _execute_alone(self, wires: Sequence[Wire | CacheError]) -> list[object]:
+        ready = [wire for wire in wires if isinstance(wire, Wire)]
+        replies = iter(await self._fleet.run(self._fleet.servers[0], ready) if ready else ())
+        return [next(replies) if isinstance(wire, Wire) else wire for wire in wires]
+
     async def _places(self, wires: dict[int, Wire]) -> dict[int, list[Server]]:
-        """Return where each command goes. What makes an item goes to its home, the rest to all that hold it."""
+        """Return where each command goes.
+
+        What makes an item goes to its home; what is about one version of it to its home if it is
+        there, else to the first server that has it; the rest to all that hold it.
+        """
         everywhere = list(self._fleet.servers)
         held = [wire.key for wire in wires.values() if wire.key is not None and not wire.makes]
         holders = await self._fleet.holders(list(dict.fromkeys(held))) if held else {}
-        return {
-            at: everywhere if wire.key is None else [self._fleet.home(wire.key)] if wire.makes else holders[wire.key]
-            for at, wire in wires.items()
-        }
+        places: dict[int, list[Server]] = {}
+        for at, wire in wires.items():
+            if wire.key is None:
+                places[at] = everywhere
+                continue
+            home = self._fleet.home(wire.key)
+            having = [home] if wire.makes else holders[wire.key]
+            places[at] = [home if home in having else having[0]] if wire.versioned else having
+        return places
 
     def _raise_when_none_answers(self, replies: list[object]) -> None:
         errors = [reply for reply in replies if isinstance(reply, Unreachable)]
         if errors and len(errors) == len(replies):
             raise self._fleet.none_answers(errors)
+
+    async def execute_on(self, address: str, commands: Sequence[Command]) -> list[object]:
+        """Send commands that concern no key to one server."""
+        from cachetui.source.memcached.settings import execute_on
+
+        return await execute_on(self._fleet, address, commands)
 
     async def transact(
         self, watched: Sequence[bytes], checks: Sequence[Check], commands: Sequence[Command]
