@@ -6,7 +6,6 @@ wrote in between is left alone and copied again. All scripts handle few keys and
 
 from __future__ import annotations
 
-import hashlib
 import time
 import zlib
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from cachetui.actions.plan import Command, Sweep
 from cachetui.actions.plan.keys import MEMCACHED_RELATIVE_S
+from cachetui.actions.scripts import COPY, DELETE, call
 from cachetui.actions.spool import Kept
 from cachetui.errors import CacheError, ServerError
 
@@ -25,53 +25,6 @@ SCRIPT_KEYS = 50
 
 CHECKSUM_BYTES = 8
 """A DUMP ends in a CRC-64 of all before it."""
-
-COPY = b"""\
-local call, most = redis.call, tonumber(ARGV[1])
-local now
-if ARGV[2] == '0' then
-  local time = call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
-local out = {}
-for i, key in ipairs(KEYS) do
-  local size = redis.pcall('MEMORY', 'USAGE', key)
-  if type(size) == 'number' and size > most then
-    out[i] = size
-  else
-    local dump = call('DUMP', key)
-    if not dump then
-      out[i] = false
-    elseif now then
-      local left = call('PTTL', key)
-      if left >= 0 then left = left + now end
-      out[i] = {dump, left}
-    else
-      out[i] = {dump, call('PEXPIRETIME', key)}
-    end
-  end
-end
-return out
-"""
-DELETE = b"""\
-local call, sub, verb = redis.call, string.sub, ARGV[#KEYS + 1]
-local out = {}
-for i, key in ipairs(KEYS) do
-  local dump = call('DUMP', key)
-  if not dump then
-    out[i] = 0
-  elseif sub(dump, -8) == ARGV[i] then
-    out[i] = call(verb, key)
-  else
-    out[i] = -1
-  end
-end
-return out
-"""
-
-
-_SCRIPTS = {hashlib.sha1(body).hexdigest().encode(): body for body in (COPY, DELETE)}
-_DIGESTS = {body: digest for digest, body in _SCRIPTS.items()}
 
 
 class Sight(NamedTuple):
@@ -149,7 +102,7 @@ class Keeping:
         self._limits = (b"%d" % max_key_bytes, b"1" if absolute else b"0")
 
     def looks(self, keys: Sequence[bytes]) -> list[Command]:
-        return [_call(COPY, some, self._limits) for some in self._groups(keys)]
+        return [call(COPY, some, self._limits) for some in self._groups(keys)]
 
     def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
         return [_copied(key, row) for key, row in zip(keys, self._spread(keys, replies), strict=True)]
@@ -157,7 +110,7 @@ class Keeping:
     def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
         proofs = [sight.proof for sight in sights]
         return [
-            _call(DELETE, some, (*proofs[at : at + len(some)], self._verb))
+            call(DELETE, some, (*proofs[at : at + len(some)], self._verb))
             for at, some in zip(range(0, len(keys), self._group), self._groups(keys), strict=True)
         ]
 
@@ -304,13 +257,6 @@ class Touching:
         return b"0" if at_s < 0 else b"%d" % (at_s if left_s > MEMCACHED_RELATIVE_S else max(1, left_s))
 
 
-def whole(command: Command, reply: object) -> Command | None:
-    """Return the command with its script in full, where the server said that it does not know it; else None."""
-    if isinstance(reply, ServerError) and reply.word == "NOSCRIPT":
-        return (b"EVAL", _SCRIPTS[command[1]], *command[2:])
-    return None
-
-
 class AskAlone(CacheError):
     """Refused for several keys at once: one of them may be the reason."""
 
@@ -330,10 +276,6 @@ def again(error: CacheError) -> bool:
 
 _ABSENT = Sight(exists=False)
 _UNSEEN = Sight(exists=True)
-
-
-def _call(body: bytes, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Command:
-    return (b"EVALSHA", _DIGESTS[body], b"%d" % len(keys), *keys, *arguments)
 
 
 def _fate(reply: object) -> Fate | CacheError:

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 
 from cachetui.actions.names import Names, members
 from cachetui.actions.pace import Pacer
-from cachetui.actions.plan import Command, Plan, Sweep
+from cachetui.actions.plan import Plan, Sweep
+from cachetui.actions.scripts import ask
 from cachetui.actions.spool import Kept, Spool
-from cachetui.actions.strokes import Fate, Sight, Strokes, again, strokes_for, whole
+from cachetui.actions.strokes import Fate, Sight, Strokes, again, strokes_for
 from cachetui.actions.tally import Progress, Tally
 from cachetui.errors import CacheError, ServerError, Unreachable
 from cachetui.model import KeyFacts, Selection
@@ -254,7 +255,7 @@ class Running:
         trouble: CacheError | None = None
         keys = list(batch.todo)
         looks = self._strokes.looks(keys)
-        sights = self._strokes.sights(keys, await self._ask(looks))
+        sights = self._strokes.sights(keys, await ask(self._source, looks))
         ready: list[bytes] = []
         seen: list[Sight] = []
         for key, sight in zip(keys, sights, strict=True):
@@ -270,16 +271,6 @@ class Running:
         await self._keep([sight.kept for sight in seen if sight.kept is not None])
         return await self._write(batch, ready, seen) or trouble
 
-    async def _ask(self, commands: list[Command]) -> list[object]:
-        """Return the replies. A script that a server does not know has done nothing: it is sent again, whole."""
-        replies = await self._source.execute(commands) if commands else []
-        unknown = [(at, full) for at, reply in enumerate(replies) if (full := whole(commands[at], reply)) is not None]
-        if unknown:
-            fuller = await self._source.execute([full for _, full in unknown])
-            for (at, _), reply in zip(unknown, fuller, strict=True):
-                replies[at] = reply
-        return replies
-
     async def _keep(self, records: Sequence[Kept]) -> None:
         """Bring the copies to the disk; only then may anything be written."""
         if self._spool is not None and records:
@@ -294,7 +285,7 @@ class Running:
         self._tally.left -= len(set(ready) - before)
         self._tally.in_flight += len(set(ready) - before)
         batch.doubtful.update(ready)
-        fates = self._strokes.fates(ready, await self._ask(self._strokes.writes(ready, seen)))
+        fates = self._strokes.fates(ready, await ask(self._source, self._strokes.writes(ready, seen)))
         if not before and fates.count("done") == len(ready):
             self._end_all(batch, ready)
             return None

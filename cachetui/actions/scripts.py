@@ -1,0 +1,80 @@
+"""The scripts that copy keys and delete what is still as it was copied. They handle few keys and end at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from cachetui.actions.plan import Command
+from cachetui.errors import ServerError
+from cachetui.source.base import Source
+
+COPY = b"""\
+local call, most = redis.call, tonumber(ARGV[1])
+local now
+if ARGV[2] == '0' then
+  local time = call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local out = {}
+for i, key in ipairs(KEYS) do
+  local size = redis.pcall('MEMORY', 'USAGE', key)
+  if type(size) == 'number' and size > most then
+    out[i] = size
+  else
+    local dump = call('DUMP', key)
+    if not dump then
+      out[i] = false
+    elseif now then
+      local left = call('PTTL', key)
+      if left >= 0 then left = left + now end
+      out[i] = {dump, left}
+    else
+      out[i] = {dump, call('PEXPIRETIME', key)}
+    end
+  end
+end
+return out
+"""
+DELETE = b"""\
+local call, sub, verb = redis.call, string.sub, ARGV[#KEYS + 1]
+local out = {}
+for i, key in ipairs(KEYS) do
+  local dump = call('DUMP', key)
+  if not dump then
+    out[i] = 0
+  elseif sub(dump, -8) == ARGV[i] then
+    out[i] = call(verb, key)
+  else
+    out[i] = -1
+  end
+end
+return out
+"""
+
+
+_SCRIPTS = {hashlib.sha1(body).hexdigest().encode(): body for body in (COPY, DELETE)}
+_DIGESTS = {body: digest for digest, body in _SCRIPTS.items()}
+
+
+def call(body: bytes, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Command:
+    """Return the command that runs a script."""
+    return (b"EVALSHA", _DIGESTS[body], b"%d" % len(keys), *keys, *arguments)
+
+
+async def ask(source: Source, commands: Sequence[Command]) -> list[object]:
+    """Return the replies. A script that a server does not know has done nothing: it is sent again, whole."""
+    replies = await source.execute(commands) if commands else []
+    unknown = [(at, full) for at, reply in enumerate(replies) if (full := _whole(commands[at], reply)) is not None]
+    if unknown:
+        fuller = await source.execute([full for _, full in unknown])
+        for (at, _), reply in zip(unknown, fuller, strict=True):
+            replies[at] = reply
+    return replies
+
+
+def _whole(command: Command, reply: object) -> Command | None:
+    """Return the command with its script in full, where the server said that it does not know it; else None."""
+    if isinstance(reply, ServerError) and reply.word == "NOSCRIPT":
+        return (b"EVAL", _SCRIPTS[command[1]], *command[2:])
+    return None
