@@ -29,8 +29,13 @@ class Measures:
     """Sizes, expiries and use of `keys` keys; unknown until they are put in."""
 
     def __init__(self, keys: int) -> None:
+        self._empty(keys)
+
+    def _empty(self, keys: int) -> None:
         self.known = 0
         """Keys that were put in."""
+        self.use_known = False
+        """Idle times or frequencies are among what was put in."""
         self.size_bytes = array("q", [UNKNOWN]) * keys
         self.expires_at_ms = array("q", [UNKNOWN]) * keys
         """Unix milliseconds; -2 without a TTL."""
@@ -42,6 +47,10 @@ class Measures:
 
     def __len__(self) -> int:
         return len(self.size_bytes)
+
+    def clear(self) -> None:
+        """Forget everything: all keys are unknown again."""
+        self._empty(len(self))
 
     def put(self, rank: int, facts: KeyFacts, now: float | None = None) -> None:
         """Take in what is known of one key."""
@@ -59,9 +68,25 @@ class Measures:
             self.expires_at_ms[rank] = round(((time.time() if now is None else now) + facts.ttl_s) * 1000)
         if facts.idle_s is not None:
             self.idle_s[rank] = min(facts.idle_s, 2**31 - 1)
+            self.use_known = True
         if facts.frequency is not None:
             self.frequency[rank] = min(facts.frequency, 2**15 - 1)
+            self.use_known = True
         self._types[rank] = self._type_number(facts.type)
+
+    def put_scanned(
+        self, rank: int, type_: str | None, ttl_ms: int | None, size_bytes: int | None, now_ms: int
+    ) -> None:
+        """Take in what a scan says of one key (a TTL of -1 is none); one that comes again counts once."""
+        self._sums = None
+        expires = self.expires_at_ms
+        if expires[rank] == UNKNOWN and not self._types[rank]:
+            self.known = min(self.known + 1, len(self))
+        if ttl_ms is not None:
+            expires[rank] = _NO_TTL if ttl_ms < 0 else now_ms + ttl_ms
+        if size_bytes is not None:
+            self.size_bytes[rank] = size_bytes
+        self._types[rank] = self._type_number(type_)
 
     def _type_number(self, name: str | None) -> int:
         if not name:

@@ -1,31 +1,22 @@
-"""What the Keys view knows: the enumeration, its index and listings, facts of visible keys, the opened value.
-
-`Browser` does the asking (in the app's workers); panes only read its `Browse`.
-"""
+"""The asking behind the Keys view: enumerates, keeps listings, and has its parts look at keys and measure them."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from cachetui.errors import CacheError
-from cachetui.keyspace.decode import DecoderChoices
 from cachetui.keyspace.index import KeyIndex
-from cachetui.keyspace.listing import Listing, Wanted, make_listing
-from cachetui.keyspace.measures import Measures
-from cachetui.model import KeyFacts, ScanProgress, Value
+from cachetui.keyspace.listing import Wanted, make_listing
+from cachetui.model import ScanProgress
 from cachetui.source.base import Enumeration, Source
+from cachetui.ui.browse_looking import Looking
+from cachetui.ui.browse_measuring import Measuring
+from cachetui.ui.browse_state import SAMPLE_KEYS, Browse, Estimate, Scope
 
-FACTS_KEPT = 5_000
-FACTS_OLD_S = 5.0
-FACTS_AT_ONCE = 200
-ESTIMATES_OLD_S = 30.0
-ESTIMATES_KEPT = 2_000
-SAMPLE_KEYS = 12
-"""Keys looked at to estimate the size and the TTLs beneath one visible prefix."""
+__all__ = ["SAMPLE_KEYS", "Browse", "Browser", "Estimate", "Scope"]
+
 RESCAN_LEAST_S = 15.0
 RESCAN_S_PER_KEY = 400e-6
 """A SCAN costs the server about 0.75 us a key: this keeps it under 0.2 % of a core."""
@@ -36,68 +27,10 @@ SOONER_LEAST_S, SOONER_S_PER_KEY = 4.0, 200e-6
 MOVED_SHARE = 0.1
 TICK_S = 0.25
 """How often a running enumeration shows where it is."""
-MEASURED_AT_ONCE = 500
+USE = ("idle", "frequency")
+"""What a key's use is sorted by."""
 SMALL_KEYS = 5_000
 """The listing of so few keys is made at once: it takes some milliseconds."""
-RECENT = 30
-"""Opened keys that are remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a sample says of the keys beneath a prefix."""
-
-    at: float
-    key_bytes: float | None
-    """Mean memory of a key; None where the server does not tell."""
-    ttl_share: float | None
-    """Share of the keys with a TTL, 0 to 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What the server itself is asked to leave out of the enumeration."""
-
-    match: bytes | None = None
-    type_: str | None = None
-
-
-@dataclass(slots=True)
-class Browse:
-    """The state of the Keys view; changed by `Browser` alone."""
-
-    index: KeyIndex
-    scanning: bool = False
-    progress: ScanProgress | None = None
-    """Of the enumeration that runs or ran last."""
-    scanned: int = 0
-    total: int | None = None
-    scanned_at: float | None = None
-    """When the shown enumeration ended; None: it has not."""
-    stopped: bool = False
-    """The enumeration was cancelled: the index holds a part."""
-    scope: Scope = field(default_factory=Scope)
-    trouble: CacheError | None = None
-    listings: dict[str, Listing] = field(default_factory=dict)
-    """By the pane that wants them."""
-    facts: dict[bytes, tuple[float, KeyFacts]] = field(default_factory=dict)
-    facts_version: int = 0
-    estimates: dict[bytes, Estimate] = field(default_factory=dict)
-    measures: Measures | None = None
-    """What "measure all" learnt of the keys of this index."""
-    measuring: tuple[int, int, float] | None = None
-    """Measured keys, all keys and keys per second, while it runs."""
-    opened: bytes | None = None
-    value: Value | None = None
-    value_trouble: CacheError | None = None
-    order: str = ""
-    """The order in which the opened value is read (see `Source.value`)."""
-    before: list[bytes | None] = field(default_factory=list)
-    """Starts of the windows before the one that is shown."""
-    decoders: DecoderChoices = field(default_factory=DecoderChoices)
-    """What somebody chose to see values as."""
-    recent: list[bytes] = field(default_factory=list)
-    """Opened keys, the latest first."""
 
 
 class Browser:
@@ -114,8 +47,8 @@ class Browser:
         self._held = False
         self._wants: dict[str, Wanted] = {}
         self._listing_due = asyncio.Event()
-        self._measuring: asyncio.Task[None] | None = None
-        self._random = random.Random(0)
+        self.looking = Looking(source, self.state, on_change, self._listing_due.set)
+        self.measuring = Measuring(source, self.state, on_change, self._listing_due.set)
 
     # Enumerating
 
@@ -129,18 +62,26 @@ class Browser:
                 await self._rest()
 
     async def _rest(self) -> None:
-        state = self.state
-        pause: float | None = max(RESCAN_LEAST_S, state.scanned * RESCAN_S_PER_KEY)
-        if state.trouble is not None:
-            pause = 2.0
-        elif state.stopped or state.scanned > RESCAN_KEYS_MOST or state.measures is not None:
-            pause = None  # again only when asked
         self._again.clear()
-        try:
-            async with asyncio.timeout(pause):
-                await self._again.wait()
-        except TimeoutError:
-            return
+        while True:
+            try:
+                async with asyncio.timeout(self._pause_s()):
+                    await self._again.wait()
+                return
+            except TimeoutError:
+                if self._pause_s() is not None:
+                    return  # else keys were measured meanwhile
+
+    def _pause_s(self) -> float | None:
+        """Return how long to wait before the keys are enumerated again; None: until asked."""
+        state = self.state
+        if state.measures is not None:
+            return None
+        if state.trouble is not None:
+            return 2.0
+        if state.stopped or state.scanned > RESCAN_KEYS_MOST:
+            return None
+        return max(RESCAN_LEAST_S, state.scanned * RESCAN_S_PER_KEY)
 
     def counted(self, keys: int) -> None:
         """Take in how many keys there are now: an enumeration that is far from it is made anew sooner."""
@@ -178,13 +119,16 @@ class Browser:
         self.on_change()
 
     def hold(self) -> bool:
-        """Pause the running enumeration, or let it go on. Returns whether it is paused now."""
+        """Pause what runs, enumeration or measuring, or let it go on. Returns whether it is paused now."""
+        if self.measuring.runs:
+            return self.measuring.hold()
         self._held = not self._held and self._enumeration is not None
         self._steer()
         return self._held
 
     def stop(self) -> None:
-        """End the running enumeration where it is."""
+        """End what runs where it is."""
+        self.measuring.stop()
         if self._enumeration is not None:
             self._enumeration.cancel()
 
@@ -236,7 +180,8 @@ class Browser:
                 return
             if state.scanned_at is None:
                 return  # begun anew meanwhile: this one is of another scope
-            state.index, state.measures = index, None
+            self.measuring.stop()
+            state.index, state.measures, state.measured_note = index, None, ""
         elif state.scanned_at is None and progress.state == "cancelled" and not index.total:
             return
         state.scanned, state.trouble = index.total + index.left_out, None
@@ -306,163 +251,42 @@ class Browser:
             state.listings[pane_id] = listing
             self.on_change()
 
-    # Facts
+    # Looking and measuring
 
     async def read_facts(self, keys: Sequence[bytes], prefixes: Sequence[bytes] = ()) -> None:
         """Read the facts of `keys` that are not known or old, and estimate the prefixes from samples."""
-        state, now = self.state, self.source.now()
-        wanted = [key for key in keys if key not in state.facts or now - state.facts[key][0] > FACTS_OLD_S]
-        try:
-            if wanted:
-                self._learn((await self.source.facts(wanted[:FACTS_AT_ONCE])).facts, now)
-            await self._estimate(prefixes, now)
-        except CacheError as error:
-            state.trouble = error
-        self.on_change()
-
-    def _learn(self, facts: Sequence[KeyFacts], now: float) -> None:
-        state = self.state
-        if len(state.facts) > FACTS_KEPT:
-            state.facts.clear()
-        for one in facts:
-            state.facts[one.key] = (now, one)
-        gone = [one.key for one in facts if not one.exists]
-        if gone and state.measures is None:  # what was measured is kept by rank
-            state.index.discard(gone)
-            self._listing_due.set()
-        state.facts_version += 1
-
-    async def _estimate(self, prefixes: Sequence[bytes], now: float) -> None:
-        """Look at a few keys of each prefix that is not known or old, together."""
-        state = self.state
-        if len(state.estimates) > ESTIMATES_KEPT:
-            state.estimates.clear()
-        due = [
-            prefix
-            for prefix in prefixes
-            if (known := state.estimates.get(prefix)) is None or now - known.at > ESTIMATES_OLD_S
-        ]
-        samples = [(prefix, state.index.sample(prefix, SAMPLE_KEYS, self._random)) for prefix in due]
-        while samples:
-            asked: list[tuple[bytes, list[bytes]]] = []
-            keys: list[bytes] = []
-            while samples and len(keys) + len(samples[-1][1]) <= FACTS_AT_ONCE:
-                asked.append(samples.pop())
-                keys += asked[-1][1]
-            facts = (await self.source.facts(keys)).facts if keys else ()
-            at = 0
-            for prefix, sample in asked:
-                state.estimates[prefix] = _estimated(facts[at : at + len(sample)], now)
-                at += len(sample)
-            state.facts_version += 1
-            self.on_change()
-
-    # Measuring all
+        await self.looking.read_facts(keys, prefixes)
 
     def measure(self) -> bool:
-        """Begin to measure every key, or stop doing so. Returns whether it runs now."""
-        if self._measuring is not None and not self._measuring.done():
-            self.stop_measuring()
+        """Begin to measure every key, or stop doing so. Returns whether it runs now.
+
+        Idle time or frequency is read only where a list is sorted by it: that takes longer.
+        """
+        if self.measuring.runs:
+            self.measuring.stop()
             return False
-        self._measuring = asyncio.create_task(self._measure())
+        if self._enumeration is not None and self.state.scanned_at is not None:
+            self._enumeration.cancel()  # the keys that are shown are to be measured, not those of a later pass
+        self.measuring.begin(use=any(wanted.flat and wanted.sorting in USE for wanted in self._wants.values()))
         return True
 
     def stop_measuring(self) -> None:
-        if self._measuring is not None:
-            self._measuring.cancel()
-            self._measuring = None
-        self.state.measuring = None
-
-    async def _measure(self) -> None:
-        """Read the facts of all keys, using at most half of the time and of one connection."""
-        state, index = self.state, self.state.index
-        measures = Measures(len(index))
-        state.measures = measures
-        began = shown = time.monotonic()
-        try:
-            for first in range(0, len(index), MEASURED_AT_ONCE):
-                asked = time.monotonic()
-                answer = await self.source.facts(index.keys(first, first + MEASURED_AT_ONCE))
-                for at, facts in enumerate(answer.facts):
-                    measures.put(first + at, facts)
-                now = time.monotonic()
-                done = min(first + MEASURED_AT_ONCE, len(index))
-                state.measuring = (done, len(index), done / max(0.001, now - began))
-                if now - shown > TICK_S:
-                    shown = now
-                    state.facts_version += 1
-                    self.on_change()
-                await asyncio.sleep(now - asked)
-        except CacheError as error:
-            state.trouble = error
-        finally:
-            if state.measures is measures:
-                state.measuring = None
-                state.facts_version += 1
-                self._listing_due.set()
-                state.listings.clear()
-                self.on_change()
-
-    # One value
+        self.measuring.stop()
 
     async def open(self, key: bytes) -> None:
         """Read the first window on one value."""
-        state = self.state
-        if state.opened != key:
-            state.order = ""
-        if state.value is not None and state.value.facts.key != key:
-            state.value = None
-        state.before.clear()
-        state.recent = [key, *(other for other in state.recent if other != key)][:RECENT]
-        await self._read(key, None)
+        await self.looking.open(key)
 
     async def turn(self, by: int) -> bool:
         """Go to the next window on the opened value (1) or back (-1). Returns False when there is none."""
-        state = self.state
-        if state.opened is None or state.value is None:
-            return False
-        if by > 0:
-            if state.value.next is None:
-                return False
-            state.before.append(state.value.start)
-            await self._read(state.opened, state.value.next)
-            return True
-        if not state.before:
-            return False
-        await self._read(state.opened, state.before.pop())
-        return True
+        return await self.looking.turn(by)
 
     async def reorder(self, order: str) -> None:
         """Read the opened value in another order, from its beginning."""
-        self.state.order = order
-        if self.state.opened is not None:
-            self.state.before.clear()
-            await self._read(self.state.opened, None)
-
-    async def _read(self, key: bytes, start: bytes | None) -> None:
-        state = self.state
-        state.opened, state.value_trouble = key, None
-        try:
-            value = await self.source.value(key, start=start, order=state.order)
-        except CacheError as error:
-            if state.opened == key:
-                state.value, state.value_trouble = None, error
-        else:
-            if state.opened == key:
-                state.value = value
-                self._learn([value.facts], self.source.now())
-        self.on_change()
+        await self.looking.reorder(order)
 
     def close_value(self) -> None:
-        self.state.opened = self.state.value = self.state.value_trouble = None
-        self.state.before.clear()
-
-
-def _estimated(facts: Sequence[KeyFacts], now: float) -> Estimate:
-    there = [one for one in facts if one.exists]
-    sizes = [one.size_bytes for one in there if one.size_bytes is not None]
-    known = [one.has_ttl for one in there if one.has_ttl is not None]
-    return Estimate(now, sum(sizes) / len(sizes) if sizes else None, sum(known) / len(known) if known else None)
+        self.looking.close_value()
 
 
 def _settle(index: KeyIndex) -> None:

@@ -105,7 +105,7 @@ async def _scan(app: CachetuiApp, live: Live) -> None:
     """Pause, stop or repeat the scan, or let the server choose the keys."""
     browser = live.browser
     options = [("begin again", "forget what was listed and enumerate anew")]
-    if browser.state.scanning:
+    if browser.state.scanning or browser.state.measuring is not None:
         options = [
             ("pause or go on", "send nothing more for now; the place is kept"),
             ("stop", "keep the part that was found"),

@@ -39,14 +39,17 @@ def scan_words(progress: ScanProgress, *, ascii_only: bool = False) -> str:
     return "  ".join(parts)
 
 
-def measure_words(done: int, total: int, per_s: float, *, ascii_only: bool = False) -> str:
+def measure_words(progress: ScanProgress, *, ascii_only: bool = False) -> str:
     """Return how far "measure all" is, in one line."""
-    left = text.duration(round((total - done) / per_s)) if per_s else "-"
-    share = done / max(1, total)
-    return (
-        f"measuring {bar(share, ascii_only=ascii_only)}  {text.count(done)} of {text.count(total)}"
-        f"  {text.count(round(per_s))}/s  {left} left: M stops it"
+    share = progress.share if progress.share is not None else progress.seen / max(1, progress.total or 0)
+    words = (
+        f"measuring {bar(share, ascii_only=ascii_only)}  {text.count(progress.seen)} of {text.count(progress.total)}"
     )
+    if progress.state == "paused":
+        return f"{words}  paused: K goes on, M stops it"
+    left = "-" if progress.left_s is None else text.duration(round(progress.left_s))
+    note = f"  {progress.note}" if progress.note else ""
+    return f"{words}  {text.count(round(progress.per_s))}/s  {left} left: M stops it{note}"
 
 
 def held_words(browse: Browse) -> Iterable[str]:
@@ -60,6 +63,8 @@ def held_words(browse: Browse) -> Iterable[str]:
         yield "the scan was stopped: this is a part of the keys; r scans again"
     elif browse.progress is not None and browse.progress.note:
         yield browse.progress.note
+    if browse.measured_note:
+        yield f"measured: {browse.measured_note}"
 
 
 def scope_words(browse: Browse) -> str:

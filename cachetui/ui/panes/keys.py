@@ -123,7 +123,7 @@ class KeysPane(Pane):
         elif not self.compact:
             found += [(words, "warn") for words in held_words(browse)]
         if browse.measuring is not None and not self.compact:
-            found.append((measure_words(*browse.measuring, ascii_only=scene.settings.ascii), "accent"))
+            found.append((measure_words(browse.measuring, ascii_only=scene.settings.ascii), "accent"))
         if browse.scope.match is not None or browse.scope.type_ is not None:
             found.append((scope_words(browse), "warn"))
         if self.needle:
@@ -339,7 +339,8 @@ class KeysPane(Pane):
         return True
 
     def _sort(self) -> bool:
-        measured = self.scene is not None and self.scene.browse.measures is not None
+        measures = self.scene.browse.measures if self.scene is not None else None
+        measured = measures is not None
         orders: tuple[Sorting, ...] = ("count", "name") if not self.wanted.flat else ("name",)
         if self.wanted.flat and measured:
             orders = ("name", "size", "ttl", "idle", "frequency")
@@ -349,6 +350,8 @@ class KeysPane(Pane):
         words = f"by {chosen}"
         if self.wanted.flat and not measured:
             words += "; measure all (M) to sort by size, TTL or idle time"
+        elif measures is not None and chosen in ("idle", "frequency") and not measures.use_known:
+            words += ": not known yet; M asks key by key, which takes longer"
         self.app.notify(words, timeout=3, markup=False)
         return True
 
