@@ -32,7 +32,7 @@ async def test_it_does_not_wait_behind_bulk_work(redis7: Server) -> None:
         await source.latency_us()
         # The server holds these replies back until the key is there: every line is taken.
         waiting = [
-            asyncio.create_task(source.execute([(b"BLPOP", b"queue%d" % at, b"0"), *[(b"PING",)] * 20]))
+            asyncio.create_task(source.execute([(b"BLPOP", b"queue%d" % at, b"0"), *[(b"PING",)] * 40]))
             for at in range(5)
         ]
         await until(lambda: blocked(redis7) == 4)
@@ -40,7 +40,7 @@ async def test_it_does_not_wait_behind_bulk_work(redis7: Server) -> None:
         for at in range(5):
             redis7.command("RPUSH", f"queue{at}", "x")
         for at, replies in enumerate(await asyncio.gather(*waiting)):
-            assert replies == [[b"queue%d" % at, b"x"], *[b"PONG"] * 20]
+            assert replies == [[b"queue%d" % at, b"x"], *[b"PONG"] * 40]
 
 
 def list_clients(server: Server) -> list[object]:

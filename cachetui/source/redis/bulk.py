@@ -127,7 +127,7 @@ class Bulk:
                 async with session.deadline():
                     line = await self._free_line()
                     due = _due(commands, session.denied)
-                    sent = bool(due)
+                    sent = due is None or bool(due)
                     return await self._exchange(line, commands, due)
             except Unreachable as error:
                 if not sent:
