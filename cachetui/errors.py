@@ -216,6 +216,14 @@ MEANINGS: dict[str, Meaning] = {
 """Cause and remedy for the error words of Redis, Valkey and Sentinel."""
 
 
+_PHRASES = (
+    ("without a config file", "it was started without one: put the settings where it is started, or give it a file"),
+    ("immutable config", "it is fixed when the server starts: change it there and start it again"),
+    ("protected config", "enable-protected-configs, which is fixed at start, must allow it"),
+)
+"""What some plain errors ask for."""
+
+
 def from_reply(reply: str, command: str = "") -> CacheError:
     """Return the error for a server's error reply (with or without the leading `-`).
 
@@ -258,4 +266,5 @@ def from_reply(reply: str, command: str = "") -> CacheError:
         )
     if meaning:
         return ServerError(f"{prefix}{word}: {meaning.cause}", meaning.action, {"reply": text}, word)
-    return ServerError(f"{prefix}{text}", "", {"reply": text}, word)
+    hint = next((hint for phrase, hint in _PHRASES if phrase in lowered), "")
+    return ServerError(f"{prefix}{text}", hint, {"reply": text}, word)

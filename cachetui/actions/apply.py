@@ -14,6 +14,7 @@ from dataclasses import replace
 from cachetui.actions.fresh import run_fresh
 from cachetui.actions.guard import APPLIED, Guard, Survey, check_plan, check_server, survey
 from cachetui.actions.journal import Journal, who
+from cachetui.actions.nodes import is_set, run_on_nodes, verify_nodes
 from cachetui.actions.pace import Pacer
 from cachetui.actions.plan import Plan
 from cachetui.actions.send import run_together, send, stopped
@@ -176,6 +177,9 @@ async def _run(
     cancel: asyncio.Event | None,
 ) -> None:
     """Send batch after batch. Returns when all are answered, cancelled, or a whole batch was refused."""
+    if plan.nodes:
+        await run_on_nodes(plan, source, tally, progress, cancel)
+        return
     if plan.fresh:
         await run_fresh(plan, source, tally, progress, cancel)
         return
@@ -198,11 +202,13 @@ async def _verify(
     plan: Plan, source: Source, tally: Tally, swept: Sequence[bytes]
 ) -> tuple[bool | None, tuple[str, ...]]:
     """Look again: does the server show what was done? Returns the answer (None: not checked) and its words."""
-    if not tally.done or tally.in_flight:
+    if not tally.done or (tally.in_flight and not plan.nodes):
         return None, ()
     try:
+        if plan.nodes and plan.expects is not None:
+            return await verify_nodes(plan, source)
         if plan.expects is not None:
-            return await _verify_setting(source, *plan.expects)
+            return await _verify_setting(plan, source)
         if plan.sweep is not None and plan.sweep.operation.kind != "delete":
             return await _verify_expiry(source, swept, wanted=plan.sweep.operation.kind == "expire")
         if plan.deletes:
@@ -214,11 +220,14 @@ async def _verify(
     return None, ()
 
 
-async def _verify_setting(source: Source, name: str, value: str) -> tuple[bool | None, tuple[str, ...]]:
+async def _verify_setting(plan: Plan, source: Source) -> tuple[bool | None, tuple[str, ...]]:
+    assert plan.expects is not None
+    name, value = plan.expects
     shown = (await source.config(name)).get(name)
     if shown is None:
         return None, (f"could not be checked: the server does not show {name}",)
-    return shown == value, (f"{name} reads {shown}" + ("" if shown == value else f", not {value}"),)
+    good = is_set(plan, shown)
+    return good, (f"{name} reads {shown or 'empty'}" + ("" if good else f", not {value or 'empty'}"),)
 
 
 def _answered(plan: Plan, tally: Tally) -> list[bytes]:

@@ -5,6 +5,7 @@ A plan is made, shown, confirmed, and then run once by `cachetui.actions.apply`,
 
 from cachetui.actions.plan.base import BATCH, VALID_S, Needs, Plan, Sweep, refuse_replica
 from cachetui.actions.plan.commands import Command, PerKey, render
+from cachetui.actions.plan.config import plan_setting
 from cachetui.actions.plan.edit import plan_copy, plan_rename, plan_set_string
 from cachetui.actions.plan.effects import Risk
 from cachetui.actions.plan.fields import (
@@ -50,6 +51,7 @@ __all__ = [
     "plan_rewrite",
     "plan_set_member",
     "plan_set_string",
+    "plan_setting",
     "plan_slowlog_reset",
     "plan_stream_entry",
     "plan_ttl",

@@ -19,7 +19,7 @@ VALID_S = 300.0
 BATCH = 500
 """Commands in one pipeline of a bulk write: others' p99 stays under 1 ms (2,000 cost 3 ms)."""
 
-Needs = Literal["delete", "ttl", "edit", "policy", "maxmemory", "kill", "slowlog"]
+Needs = Literal["delete", "ttl", "edit", "policy", "maxmemory", "kill", "slowlog", "settings", "rewrite"]
 """The capability of a source that the plan asks for."""
 
 
@@ -82,13 +82,17 @@ class Plan:
     """What to do with many keys. `steps` are the commands where the keys are listed, else examples of them."""
     back: tuple[tuple[str, str, str], ...] = ()
     """Settings that this changes and that can be set back: name, value before, value after. Never a secret."""
+    nodes: tuple[str, ...] = ()
+    """Addresses of the nodes (as `Source.settings` calls them) that get all `steps` each; none: the target itself."""
+    reworded: bool = False
+    """The server may show `expects` in words of its own: only the value before counts as not set."""
 
     @property
     def count(self) -> int:
         """Return how many keys or commands it is about, as far as is known."""
         if self.sweep is not None and self.sweep.selection.keys is None:
             return self.sweep.expected or 0
-        return len(self.steps)
+        return len(self.steps) * max(1, len(self.nodes))
 
     @property
     def copies(self) -> bool:
@@ -101,6 +105,10 @@ class Plan:
 
     def preview_commands(self, limit: int = 20) -> list[str]:
         """Return the exact text of the first `limit` commands and a line that counts the rest."""
+        if self.nodes:
+            each = [(address, step) for address in self.nodes for step in self.steps]
+            lines = [f"{address}> {commands.render(step)}" for address, step in each[:limit]]
+            return [*lines, f"... and {len(each) - limit:,} more"] if len(each) > limit else lines
         return commands.preview(self.steps, limit)
 
     def digest(self) -> str:
@@ -128,6 +136,8 @@ def stamped(
     fresh: tuple[tuple[bytes, int], ...] = (),
     sweep: Sweep | None = None,
     back: tuple[tuple[str, str, str], ...] = (),
+    nodes: tuple[str, ...] = (),
+    reworded: bool = False,
     now: float | None = None,
 ) -> Plan:
     """Stamp a plan: its receipt sorts by time, its life is short."""
@@ -157,6 +167,8 @@ def stamped(
         fresh=fresh,
         sweep=sweep,
         back=back,
+        nodes=nodes,
+        reworded=reworded,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,10 @@ class Effect:
     risk: Risk
     hurts_at_once: bool = False
     """Writes stop or keys go the moment it is applied."""
+
+    def also(self, elsewhere: Sequence[str]) -> Effect:
+        """Return the effect with what hurts at once on other nodes."""
+        return Effect((*self.lines, *elsewhere), "high", hurts_at_once=True) if elsewhere else self
 
 
 def policy_effect(stats: Stats, policy: str) -> Effect:

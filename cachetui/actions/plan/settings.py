@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from cachetui.actions.plan.base import Needs, Plan, stamped, typed_name
 from cachetui.actions.plan.commands import Command
 from cachetui.actions.plan.effects import Effect, maxmemory_effect, memlimit_effect, policy_effect
+from cachetui.actions.plan.reach import Reach
 from cachetui.errors import BadUsage, Refused, Unsupported
-from cachetui.model import ClientInfo, Identity, Stats
+from cachetui.model import ClientInfo, Identity, NodeSettings, Stats
 from cachetui.text import duration, printable, size
 
 MEMCACHED_LEAST_BYTES = 8 * 1024**2
@@ -28,10 +29,14 @@ def plan_policy(
     policy: str,
     allowed: Sequence[str],
     *,
+    nodes: Sequence[NodeSettings] = (),
     rewrite: bool = False,
     now: float | None = None,
 ) -> Plan:
-    """Plan a change of `maxmemory-policy`; `allowed` is what this server offers (empty: unknown)."""
+    """Plan a change of `maxmemory-policy`; `allowed` is what this server offers (empty: unknown).
+
+    `nodes` are those it goes to, with their `maxmemory*`; none: the server that is asked.
+    """
     if identity.kind == "memcached":
         raise Unsupported(
             "Memcached has no eviction policy to set while it runs", "start it with -M to refuse writes instead"
@@ -39,14 +44,18 @@ def plan_policy(
     policy = policy.strip().lower()
     if allowed and policy not in allowed:
         raise BadUsage(f"no such policy here: {printable(policy, 40)}", f"this server allows {', '.join(allowed)}")
-    return _setting(
+    reach = Reach(tuple(nodes))
+    effect = policy_effect(stats, policy)
+    elsewhere = reach.effects_elsewhere(stats, lambda there: policy_effect(there, policy))
+    return setting_plan(
         identity,
         target,
         ("maxmemory-policy", policy),
         stats.policy,
-        policy_effect(stats, policy),
+        effect.also(elsewhere),
         title=f"Set the eviction policy to {printable(policy, 40)}",
         needs="policy",
+        reach=reach,
         rewrite=rewrite,
         now=now,
     )
@@ -58,40 +67,65 @@ def plan_maxmemory(
     stats: Stats,
     new_bytes: int,
     *,
+    nodes: Sequence[NodeSettings] = (),
     rewrite: bool = False,
     now: float | None = None,
 ) -> Plan:
-    """Plan a change of the memory limit to `new_bytes` (Redis: 0 for no limit; Memcached: whole megabytes)."""
+    """Plan a change of the memory limit to `new_bytes` (Redis: 0 for no limit; Memcached: whole megabytes).
+
+    `nodes` are those it goes to, each with a limit of its own; none: the server that is asked.
+    """
     if new_bytes < 0:
         raise BadUsage("maxmemory cannot be negative", "0 means no limit")
+    reach = Reach(tuple(nodes))
     if identity.kind == "memcached":
-        return _memlimit(identity, target, stats, new_bytes, now)
+        return _memlimit(identity, target, stats, new_bytes, reach=reach, now=now)
     old = None if stats.maxmemory_bytes is None else str(stats.maxmemory_bytes)
-    return _setting(
+    elsewhere = reach.effects_elsewhere(stats, lambda there: maxmemory_effect(there, new_bytes))
+    return setting_plan(
         identity,
         target,
         ("maxmemory", str(new_bytes)),
         old,
-        maxmemory_effect(stats, new_bytes),
+        maxmemory_effect(stats, new_bytes).also(elsewhere),
         title=f"Set maxmemory to {size(new_bytes) if new_bytes else 'no limit'}",
         needs="maxmemory",
+        reach=reach,
         rewrite=rewrite,
         now=now,
     )
 
 
-def plan_rewrite(identity: Identity, target: str, *, now: float | None = None) -> Plan:
-    """Plan CONFIG REWRITE: every setting changed at runtime becomes permanent."""
+def plan_rewrite(
+    identity: Identity, target: str, *, nodes: Sequence[NodeSettings] = (), now: float | None = None
+) -> Plan:
+    """Plan CONFIG REWRITE: every setting changed at runtime becomes permanent.
+
+    Raises Refused where no node was started with a configuration file.
+    """
     _redis_only(identity, "CONFIG REWRITE")
+    reach = Reach(tuple(nodes))
+    if nodes and all(node.has_file is False for node in nodes):
+        who = "this server was" if len(nodes) == 1 else f"none of the {len(nodes)} nodes was"
+        raise Refused(
+            f"CONFIG REWRITE has nothing to write to: {who} started with a configuration file",
+            "put the settings where the server is started, or start it with a file",
+        )
     return stamped(
         identity,
         target,
         "Write the running configuration to the server's file",
         ((b"CONFIG", b"REWRITE"),),
-        (_REWRITE_LINE, "at once: nothing changes in the running server", "fails where the server has no file"),
-        needs="policy",
+        (
+            _REWRITE_LINE,
+            *reach.lines(),
+            "at once: nothing changes in the running server",
+            *(reach.rewrite_lines() or ["fails where the server has no file"]),
+        ),
+        needs="rewrite",
         risk="medium",
         undo="no undo: the old file is overwritten",
+        nodes=reach.addresses,
         now=now,
     )
 
@@ -144,7 +178,7 @@ def plan_kill(identity: Identity, target: str, client: ClientInfo, *, now: float
     )
 
 
-def _setting(
+def setting_plan(
     identity: Identity,
     target: str,
     setting: tuple[str, str],
@@ -153,67 +187,89 @@ def _setting(
     *,
     title: str,
     needs: Needs,
+    reach: Reach,
     rewrite: bool,
+    reworded: bool = False,
+    typed: bool = False,
     now: float | None,
 ) -> Plan:
-    """Plan one CONFIG SET, and CONFIG REWRITE after it when asked."""
+    """Plan one CONFIG SET on all nodes of `reach`, and CONFIG REWRITE after it when asked."""
     name, value = setting
+    addresses = reach.addresses
+    old = reach.before(name, old)
     steps: list[Command] = [(b"CONFIG", b"SET", name.encode(), value.encode())]
-    what = [f"set {name} of {target} from {old or 'unknown'} to {value}", *effect.lines]
-    if identity.role == "replica":
+    was = "different values" if len(reach.befores(name)) > 1 else "unknown" if old is None else old or "empty"
+    shown = printable(value, 200) or "empty"
+    what = [f"set {name} of {target} from {was} to {shown}", *reach.lines(name), *effect.lines]
+    if identity.role == "replica" and name.startswith("maxmemory"):
         what.append("this is a replica: it evicts nothing by itself unless replica-ignore-maxmemory is no")
-    if identity.mode == "cluster":
+    if identity.mode == "cluster" and not addresses:
         what.append("this sets one node of the cluster: the others keep their setting")
+    if len(addresses) > 1:
+        what.append("where one fails the others keep the new value: it is named, and nothing is taken back by itself")
     if rewrite:
         steps.append((b"CONFIG", b"REWRITE"))
-        what.append(_REWRITE_LINE)
+        what += [_REWRITE_LINE, *reach.rewrite_lines()]
     else:
         what.append("it holds until the server restarts")
-    undo = f"CONFIG SET {name} {old}" if old else f"no undo: the old {name} is unknown"
-    if old and rewrite:
-        undo += ", then CONFIG REWRITE"
+    undo = reach.way_back(name, old, rewrite=rewrite)
     if effect.hurts_at_once:
         undo += "; what was evicted or refused until then stays lost"
     return stamped(
         identity,
         target,
-        title,
+        title + (f" on {len(addresses)} nodes" if len(addresses) > 1 else ""),
         tuple(steps),
         what,
         needs=needs,
         risk="medium" if rewrite and effect.risk == "low" else effect.risk,
         undo=undo,
-        typed=typed_name(target) if effect.hurts_at_once else None,
+        typed=typed_name(target) if effect.hurts_at_once or typed else None,
         expects=(name, value),
-        back=((name, old, value),) if old else (),
+        back=() if old is None else ((name, old, value),),
+        nodes=addresses,
+        reworded=reworded,
         now=now,
     )
 
 
-def _memlimit(identity: Identity, target: str, stats: Stats, new_bytes: int, now: float | None) -> Plan:
-    if identity.mode == "fleet":
+def _memlimit(
+    identity: Identity, target: str, stats: Stats, new_bytes: int, *, reach: Reach, now: float | None
+) -> Plan:
+    addresses = reach.addresses
+    if identity.mode == "fleet" and not addresses:
         raise Unsupported("the limit is each server's own", "connect to one Memcached server and set it there")
     if new_bytes < MEMCACHED_LEAST_BYTES:
         raise BadUsage("Memcached takes no limit under 8MB", "0 does not mean unlimited there")
     megabytes = new_bytes // 1024**2
-    effect = memlimit_effect(stats, megabytes * 1024**2)
-    old = None if stats.maxmemory_bytes is None else stats.maxmemory_bytes // 1024**2
+    whole = megabytes * 1024**2
+    if identity.mode == "fleet":  # its figures are sums
+        effect = Effect(("each server gets this limit, not all of them together",), "medium")
+    else:
+        effect = memlimit_effect(stats, whole)
+    effect = effect.also(reach.effects_elsewhere(stats, lambda there: memlimit_effect(there, whole)))
+    old = reach.before("maxbytes", None if stats.maxmemory_bytes is None else str(stats.maxmemory_bytes))
+    known = old is not None and old.isdigit()
+    before = size(int(old)) if known and old else "different limits" if addresses else "unknown"
+    undo = f"cache_memlimit {int(old) // 1024**2}; what was evicted stays lost" if known and old else ""
     return stamped(
         identity,
         target,
-        f"Set the memory limit to {megabytes}MB",
+        f"Set the memory limit to {megabytes}MB" + (f" on {len(addresses)} servers" if len(addresses) > 1 else ""),
         ((b"cache_memlimit", b"%d" % megabytes),),
         (
-            f"set the memory limit of {target} from {size(stats.maxmemory_bytes)} to {megabytes}MB (whole megabytes)",
+            f"set the memory limit of {target} from {before} to {megabytes}MB (whole megabytes)",
+            *reach.lines("maxbytes"),
             *effect.lines,
             "it holds until the server restarts",
         ),
         needs="maxmemory",
         risk=effect.risk,
-        undo=f"cache_memlimit {old}; what was evicted stays lost" if old else "no undo: the old limit is unknown",
+        undo=undo or "no undo: the old limit is unknown, or not the same everywhere",
         typed=typed_name(target),
-        expects=("maxbytes", str(megabytes * 1024**2)),
-        back=(("maxbytes", str(old * 1024**2), str(megabytes * 1024**2)),) if old else (),
+        expects=("maxbytes", str(whole)),
+        back=(("maxbytes", old, str(whole)),) if known and old else (),
+        nodes=addresses,
         now=now,
     )
 
