@@ -120,12 +120,9 @@ class RedisSource(PolledServer):
         async def places() -> Places:
             return await self._places(replicas=replicas)
 
-        def count(commands: int) -> None:
-            self._session.sent["scan"] += commands
-
         who = Credentials.of(self._target)
         question = Question(match, type_)
-        return RedisEnumeration(places, who, question, sink, explain=self._not_scanned, count=count)
+        return RedisEnumeration(places, who, question, sink, explain=self._not_scanned, count=self._session.sent.update)
 
     async def _places(self, *, replicas: bool) -> Places:
         """Return the servers that hold the keys."""

@@ -9,6 +9,7 @@ from cachetui.model import ScanProgress
 from cachetui.ui.browse import Browse
 
 BAR_COLUMNS = 20
+SHORT_BAR_COLUMNS = 12
 
 
 def bar(share: float, columns: int = BAR_COLUMNS, *, ascii_only: bool = False) -> str:

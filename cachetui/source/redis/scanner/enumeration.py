@@ -6,6 +6,7 @@ import asyncio
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count as count_up
@@ -96,7 +97,7 @@ class RedisEnumeration:
         sink: KeySink,
         *,
         explain: Callable[[CacheError], CacheError],
-        count: Callable[[int], None],
+        count: Callable[[Counter[str]], None],
     ) -> None:
         self._places, self._who, self._question, self._sink = places, who, question, sink
         self._explain, self._count = explain, count
@@ -107,7 +108,7 @@ class RedisEnumeration:
         self._restarts = 0
         self._note = ""
         self._partial = False
-        self._counted = 0
+        self._counted: Counter[str] = Counter()
         self._marks: list[tuple[float, int]] = [(time.monotonic(), 0)]
 
     @property
@@ -192,7 +193,7 @@ class RedisEnumeration:
         known = await self._known_places()
         question = replace(self._question, readonly=known.readonly)
         self._marks = [(time.monotonic(), 0)]
-        self._counted = 0
+        self._counted = Counter()
         self._nodes = [
             NodeScan(place.addresses, self._who, question, self._sink, slots=place.slots, patient=self._restarts > 0)
             for place in known.places
@@ -275,7 +276,9 @@ class RedisEnumeration:
 
     def _count_sent(self) -> None:
         """Tell what was sent, so that the cost on the screen is true."""
-        sent = sum(node.tally.sent for node in self._nodes)
+        sent = Counter(scan=sum(node.tally.sent for node in self._nodes))
+        for node in self._nodes:
+            sent.update(node.tally.facts_sent)
         self._count(sent - self._counted)
         self._counted = sent
 

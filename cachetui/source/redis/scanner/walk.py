@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from itertools import compress
 
@@ -15,7 +15,7 @@ from cachetui.source import faults
 from cachetui.source.base import FactSink, KeySink
 from cachetui.source.redis.connection import Argument
 from cachetui.source.redis.scanner.cursors import Part, WholePart
-from cachetui.source.redis.scanner.facts import Facts, hand_over
+from cachetui.source.redis.scanner.facts import COMMANDS, Facts, hand_over
 from cachetui.source.redis.scanner.pace import COUNT_LEAST, Pace
 from cachetui.source.redis.wire import Stopped, Wire, packed
 
@@ -58,6 +58,9 @@ class Tally:
     asked: int = 0
     """Keys asked for: the counts of all steps."""
     sent: int = 0
+    """Commands other than those that ask for facts."""
+    facts_sent: Counter[str] = field(default_factory=Counter)
+    """Commands that ask for facts, by lower-case name."""
     total: int | None = None
     note: str = ""
 
@@ -263,7 +266,8 @@ class Walk:
         self._flying.append(
             Flight(part, 0, time.perf_counter(), want=len(asked) * len(keys), keys=keys, asked=asked, cursor=cursor)
         )
-        self._tally.sent += len(asked) * len(keys)
+        for name in asked:
+            self._tally.facts_sent[COMMANDS[name].lower()] += len(keys)
         self._wire.send(self._facts.questions(keys))
 
     def _land_facts(self, flight: Flight, keys: list[bytes]) -> None:
