@@ -90,7 +90,8 @@ def _topology(parser: argparse.ArgumentParser) -> None:
 def _policy(parser: argparse.ArgumentParser) -> None:
     _json(parser)
     parser.add_argument("--maxmemory", type=_size, metavar="SIZE", help="set the memory limit, e.g. 4gb; 0: none")
-    parser.add_argument("--rewrite", action="store_true", help="write it to the server's own file as well")
+    parser.add_argument("--rewrite", action="store_true", help="CONFIG REWRITE: into the server's own file as well")
+    parser.add_argument("--this-server", action="store_true", help="not its replicas or the cluster's other nodes")
     parser.add_argument("--yes", action="store_true", help="do it; without, only the plan is shown")
 
 
