@@ -183,6 +183,23 @@ async def test_a_script_that_blocks_is_said_and_nothing_was_done(redis7: Server)
     redis7.command("CONFIG", "SET", "busy-reply-threshold", "5000")
 
 
+async def test_without_room_for_more_clients_the_work_goes_on(redis_like: Server) -> None:
+    async with source_of(redis_like) as source:
+        await source.poll("stats")
+        await source.execute([(b"PING",)])
+        redis_like.command("CONFIG", "SET", "maxclients", "1")
+        try:
+            numbers = await asyncio.gather(*(source.execute([(b"INCR", b"n")] * BATCH) for _ in range(8)))
+            assert sorted(number for part in numbers for number in part) == list(range(1, 8 * BATCH + 1))  # type: ignore[type-var]
+            assert await source.latency_us() is not None
+            (told,) = await source.execute([(b"INFO", b"stats")])
+            assert isinstance(told, bytes)
+            rejected = int(told.partition(b"rejected_connections:")[2].split()[0])
+            assert 1 <= rejected <= BULK_LINES  # those that came at first, and nothing after them
+        finally:
+            assert await source.execute([(b"CONFIG", b"SET", b"maxclients", b"10000")]) == [b"OK"]
+
+
 async def test_after_a_failover_the_sentinels_are_asked_again(new_server: NewServer) -> None:
     primary = new_server("redis7", "--repl-diskless-sync-delay", "0")
     replica = new_server("redis7", "--replicaof", "127.0.0.1", str(primary.port))

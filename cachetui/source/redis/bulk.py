@@ -25,6 +25,8 @@ Result = TypeVar("Result")
 
 BULK_LINES = 4
 """Long pipelines that are under way to one server at the same time; a fifth waits."""
+FULL_S = 5.0
+"""So long no further connection is tried where there was no room for it: the session's own do the work."""
 _PROBES: tuple[Command, ...] = ((b"PING",), (b"DBSIZE",))
 """The cheapest commands: the first that is allowed is timed."""
 
@@ -106,6 +108,7 @@ class Bulk:
         self._open: set[Line] = set()
         self._probe: Line | None = None
         self._probing = asyncio.Lock()
+        self._full_until = 0.0
 
     def close(self) -> None:
         """Close every line. What is under way on one fails with Unreachable."""
@@ -126,6 +129,10 @@ class Bulk:
             try:
                 async with session.deadline():
                     line = await self._free_line()
+                    if line is None:
+                        await session.ask_all("keys", [])
+                        sent = True
+                        return await session.ask_all("keys", commands)
                     due = _due(commands, session.denied)
                     sent = due is None or bool(due)
                     return await self._exchange(line, commands, due)
@@ -141,22 +148,31 @@ class Bulk:
         """
         session = self._session
         async with self._probing, session.deadline():
-            if self._probe is None or not self._fits(self._probe):
-                self._drop(self._probe)
-                self._probe = await self._new_line()
-            line = self._probe
+            line = await self._probe_line()
             for command in _PROBES:
                 name = command_name(command)
                 if name in session.denied:
                     continue
-                session.sent[name.lower()] += 1
-                took_us, answer = await self._on(line, partial(_timed, command))
-                reply = session.understood(answer, name)
-                if isinstance(reply, Busy):
-                    raise await self._explained(reply, line)
+                began = time.perf_counter()
+                if line is None:
+                    await session.ask_all("stats", [command])
+                    took_us = (time.perf_counter() - began) * 1e6
+                else:
+                    session.sent[name.lower()] += 1
+                    took_us, answer = await self._on(line, partial(_timed, command))
+                    reply = session.understood(answer, name)
+                    if isinstance(reply, Busy):
+                        raise await self._explained(reply, line)
                 if name not in session.denied:
                     return took_us
         return None
+
+    async def _probe_line(self) -> Line | None:
+        if self._probe is None or not self._fits(self._probe):
+            self._drop(self._probe)
+            self._probe = None
+            self._probe = await self._free_line(spare=False)
+        return self._probe
 
     # Lines
 
@@ -168,13 +184,22 @@ class Bulk:
             self._open.discard(line)
             line.drop()
 
-    async def _free_line(self) -> Line:
-        while self._idle:
+    async def _free_line(self, *, spare: bool = True) -> Line | None:
+        """Return a line; None where the server has no room for another client, and for a while after that."""
+        while spare and self._idle:
             line = self._idle.pop()
             if self._fits(line):
                 return line
             self._drop(line)
-        return await self._new_line()
+        if time.monotonic() < self._full_until:
+            return None
+        try:
+            return await self._new_line()
+        except Unreachable as error:
+            if not _is_full(error):
+                raise
+            self._full_until = time.monotonic() + FULL_S
+            return None
 
     async def _new_line(self) -> Line:
         """Open a line to where the session finds the server now."""
@@ -230,6 +255,10 @@ class Bulk:
             return await self._on(line, lambda wire: wire.ask(commands))
 
         return await self._session.explained(busy, exchange)
+
+
+def _is_full(error: Unreachable) -> bool:
+    return "max number of clients" in str(error.detail.get("reply", ""))
 
 
 def _due(commands: Sequence[Command], denied: dict[str, CacheError]) -> list[int] | None:

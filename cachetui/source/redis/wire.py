@@ -16,6 +16,7 @@ from cachetui.errors import CacheError
 from cachetui.source import faults
 from cachetui.source.redis.connection import CLIENT_NAME, REPLY_BYTES, Argument, Credentials, no_database
 from cachetui.source.tls import tls_context
+from cachetui.text import printable
 
 READ_BYTES = 256 * 1024
 TICK_S = 0.1
@@ -87,11 +88,21 @@ class Wire:
             commands.append(("SELECT", who.db))
         if who.password is not None:
             commands.insert(0, ("AUTH", *([who.user] if who.user else []), str.__str__(who.password)))
-        replies = self.ask(commands)
-        if who.password is not None and isinstance(replies[0], Exception):
+        try:
+            replies = self.ask(commands)
+        except (faults.ClosedEarly, ConnectionError):
+            with contextlib.suppress(OSError, faults.ClosedEarly):  # what it said before it closed may still be here
+                self._read()
+            if self._head.startswith(b"-"):  # it said why: it has no room for another client, for one
+                raise faults.reply_error(printable(self._head)) from None
+            raise
+        if isinstance(replies[0], Exception):
             error = faults.reply_error(str(replies[0]))
-            error.detail.pop("reply", None)
-            raise error
+            if error.code == "unreachable":  # said before we were heard: there is no room for another client
+                raise error
+            if who.password is not None:
+                error.detail.pop("reply", None)
+                raise error
         if who.db and isinstance(replies[-1], Exception):
             raise no_database(str(replies[-1]), who.db)
 
