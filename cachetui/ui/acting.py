@@ -20,7 +20,7 @@ from cachetui.actions.plan import (
 )
 from cachetui.errors import BadUsage, Refused
 from cachetui.model import Identity, KeyFacts, Stats
-from cachetui.ui import editing
+from cachetui.ui import configuring, editing
 from cachetui.ui.panes.clients import ClientsPane
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.screens.dialog import Choice, Prompt
@@ -177,7 +177,10 @@ async def _policy(app: CachetuiApp, live: Live, identity: Identity) -> Plan | No
             current=stats.policy or "",
         )
     )
-    return None if policy is None else plan_policy(identity, live.source.name, stats, policy, allowed)
+    nodes = None if policy is None else await configuring.reached(app, live, "maxmemory*")
+    if policy is None or nodes is None:
+        return None
+    return plan_policy(identity, live.source.name, stats, policy, allowed, nodes=nodes)
 
 
 async def _maxmemory(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
@@ -190,7 +193,15 @@ async def _maxmemory(app: CachetuiApp, live: Live, identity: Identity) -> Plan |
             check=_says(text.parse_size),
         )
     )
-    return None if words is None else plan_maxmemory(identity, live.source.name, stats, text.parse_size(words))
+    nodes = None if words is None else await configuring.reached(app, live, "max*")
+    if words is None or nodes is None:
+        return None
+    return plan_maxmemory(identity, live.source.name, stats, text.parse_size(words), nodes=nodes)
+
+
+async def _setting(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
+    own: dict[str, configuring.Planner] = {"maxmemory": _maxmemory, "maxbytes": _maxmemory, "maxmemory-policy": _policy}
+    return await configuring.setting(app, live, identity, own)
 
 
 async def _kill(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
@@ -247,6 +258,8 @@ _PLANS = {
     "import": editing.loaded,
     "policy": _policy,
     "maxmemory": _maxmemory,
+    "setting": _setting,
+    "rewrite": configuring.rewrite,
     "kill": _kill,
     "clear-slow": _clear_slow,
 }

@@ -235,7 +235,7 @@ class CachetuiApp(App[None]):
         if self.live is not None:
             for pane_id, wanted in self.view.listings().items():
                 self.live.browser.want(pane_id, wanted)
-            self.live.look(self.view.kinds(), keys=self.view.looks_at_keys)
+            self.live.look(self.view.kinds(), keys=self.view.looks_at_keys, config=self.view.looks_at_config)
 
     def say(self, words: str, *, severity: str = "information") -> None:
         """Show a passing line; nothing in it is markup."""
@@ -245,6 +245,8 @@ class CachetuiApp(App[None]):
 
     async def action_command(self, command_id: str) -> None:
         """Answer a press, or a choice from the palette."""
+        if self.live is not None:
+            command_id = self.pane.instead.get(command_id, command_id)
         row = BY_ID[command_id]
         reason = self.why_not(row)
         if self.live is None:

@@ -92,11 +92,13 @@ def verdict(scene: Scene, width: int) -> Line:
 def view_bar(current: str, width: int) -> Line:
     """The views by their number presses."""
     spans: list[Span] = []
+    needed = sum(len(shown_presses(row.press)) + len(row.title) + 3 for row in VIEWS)
     for row in VIEWS:
         chosen = row.id == current
         spans.append((f" {shown_presses(row.press)} ", "accent" if chosen else "muted"))
         spans.append((row.title, "title" if chosen else "muted"))
-        spans.append((" ", ""))
+        if needed <= width:
+            spans.append((" ", ""))
     return Line(tuple(_cut(spans, width)))
 
 

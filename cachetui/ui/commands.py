@@ -36,6 +36,7 @@ VIEWS: tuple[CommandRow, ...] = (
     CommandRow("clients", "5", "Clients", "who is connected and what they do"),
     CommandRow("findings", "8", "Findings", "problems with evidence and remedy, worst first"),
     CommandRow("journal", "9", "Journal", "what was changed with cachetui, by whom"),
+    CommandRow("config", "0", "Config", "every setting, and where the nodes differ"),
 )
 """Number presses switch views; a view that is not built is not here."""
 
@@ -102,6 +103,25 @@ COMMANDS: tuple[CommandRow, ...] = (
     CommandRow("import", "L", "load", "create keys from a file that export wrote", "medium", "edit", ("keys",)),
     CommandRow("policy", "p", "policy", "change the eviction policy", "high", "policy"),
     CommandRow("maxmemory", "m", "maxmemory", "change maxmemory", "high", "maxmemory"),
+    CommandRow(
+        "setting",
+        "ctrl+e",
+        "set",
+        "set the selected setting on every node (also Enter or e)",
+        "high",
+        "settings",
+        ("config",),
+    ),
+    CommandRow(
+        "rewrite",
+        "w",
+        "rewrite file",
+        "CONFIG REWRITE: make runtime changes permanent",
+        "medium",
+        "rewrite",
+        ("config",),
+        True,
+    ),
     CommandRow(
         "kill", "x", "kill client", "close the selected client's connection", "medium", "kill", ("clients",), True
     ),

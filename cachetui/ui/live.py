@@ -17,6 +17,7 @@ from cachetui.analysis.verdict import Verdict, verdict
 from cachetui.config import Settings, state_dir
 from cachetui.errors import CacheError
 from cachetui.feeds.hub import FeedEvent, Feeds
+from cachetui.feeds.settings import SettingsFeed
 from cachetui.keyspace.decode import DecoderChoices
 from cachetui.model import Evidence, Finding, JournalEntry, Stats
 from cachetui.source.base import Capability, Kind, Source
@@ -43,12 +44,13 @@ class Live:
         self.settings = settings
         self.on_change = on_change
         self.feeds = Feeds(source, interval_s=settings.interval_s, on_event=self._on_event)
+        self.config = SettingsFeed(source, on_change)
         self.browser = Browser(source, settings.separator, on_change)
         with contextlib.suppress(OSError, CacheError):  # choices that cannot be read are made again
             self.browser.state.decoders = DecoderChoices.load(state_dir() / "decoders.json")
         self.journal = Journal(state_dir() / "journal.jsonl")
         self.interval_s = settings.interval_s
-        self._keys_wanted = False
+        self._keys_wanted = self._config_wanted = False
         self._entries: tuple[JournalEntry, ...] = ()
         self._armed_until = 0.0
         self._sent: deque[tuple[float, int, float]] = deque()
@@ -65,6 +67,7 @@ class Live:
     async def close(self) -> None:
         self.browser.stop()
         self.browser.stop_measuring()
+        await self.config.close()
         await self.feeds.close()
         await self.source.close()
 
@@ -77,13 +80,14 @@ class Live:
 
     # What the screen asks for
 
-    def look(self, kinds: Collection[Kind], *, keys: bool) -> None:
-        """Poll these kinds and nothing else; enumerate keys if they are looked at."""
+    def look(self, kinds: Collection[Kind], *, keys: bool, config: bool = False) -> None:
+        """Poll these kinds and nothing else; enumerate keys, and read settings, if they are looked at."""
         self.feeds.want(kinds)
-        self._keys_wanted = keys
+        self._keys_wanted, self._config_wanted = keys, config
         self._let_browse()
 
     def _let_browse(self) -> None:
+        self.config.want(self._config_wanted and not self.frozen)
         if self._keys_wanted and not self.frozen:
             self.browser.wanted.set()
         else:
@@ -102,6 +106,7 @@ class Live:
     def refresh(self) -> None:
         """Ask now, and ask again for what was denied."""
         self.feeds.poke()
+        self.config.poke()
         self.browser.again()
 
     def set_interval(self, seconds: float) -> None:
@@ -190,6 +195,8 @@ class Live:
             cost_percent=percent,
             read_only=self.read_only,
             replay=self._replay_words(),
+            settings_by_node=self.config.latest,
+            settings_trouble=self.config.trouble,
         )
 
     def _steady_verdict(self, evidence: Evidence, found: tuple[Finding, ...], used_bytes: float | None) -> Verdict:

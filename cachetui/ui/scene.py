@@ -10,7 +10,7 @@ from cachetui.config import Settings
 from cachetui.errors import CacheError
 from cachetui.feeds.history import History
 from cachetui.feeds.hub import FeedState
-from cachetui.model import Evidence, Finding, Identity, JournalEntry
+from cachetui.model import Evidence, Finding, Identity, JournalEntry, SettingsByNode, Trouble
 from cachetui.source.base import Capability, Kind
 from cachetui.ui.browse import Browse
 
@@ -44,6 +44,10 @@ class Scene:
     """Why nothing may be changed; empty when it may."""
     replay: str
     """Where a replay is ("paused 12s of 1m00s"); empty when live."""
+    settings_by_node: SettingsByNode | None = None
+    """The servers' own settings, while somebody looks at them."""
+    settings_trouble: Trouble | None = None
+    """Why they are not newer."""
 
     @property
     def stale_since(self) -> float | None:

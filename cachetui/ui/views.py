@@ -12,6 +12,7 @@ from textual.message import Message
 from cachetui.keyspace.listing import Wanted
 from cachetui.source.base import Kind
 from cachetui.ui.panes.clients import ClientsPane
+from cachetui.ui.panes.config import ConfigPane
 from cachetui.ui.panes.findings import FindingsPane
 from cachetui.ui.panes.journal import JournalPane
 from cachetui.ui.panes.keys import KeysPane
@@ -59,6 +60,11 @@ class View(Container):
     def looks_at_keys(self) -> bool:
         """Whether keys must be enumerated for what can be seen."""
         return any(isinstance(pane, KeysPane) for pane in self.shown)
+
+    @property
+    def looks_at_config(self) -> bool:
+        """Whether the servers' settings must be read for what can be seen."""
+        return any(isinstance(pane, ConfigPane) for pane in self.shown)
 
     def listings(self) -> dict[str, Wanted]:
         """What its lists of keys want to show, by pane."""
@@ -146,4 +152,5 @@ MAKERS: dict[str, Callable[[], View]] = {
     "clients": lambda: View("clients", lambda: [ClientsPane(id="clients-pane")]),
     "findings": lambda: View("findings", lambda: [FindingsPane(id="findings-pane")]),
     "journal": lambda: View("journal", lambda: [JournalPane(id="journal-pane")]),
+    "config": lambda: View("config", lambda: [ConfigPane(id="config-pane")]),
 }

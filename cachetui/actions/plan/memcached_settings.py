@@ -29,9 +29,13 @@ class Change:
     risky: bool = False
 
 
-def changeable(name: str) -> bool:
-    """Tell whether `name`, of `stats settings`, can be changed while the server runs."""
-    return name in _WORDS or name in _TUNED or name == "maxbytes"
+def memcached_fixed(name: str) -> Unsupported | None:
+    """Return why `name`, of `stats settings`, cannot be changed while the server runs; None when it can."""
+    changeable = ("maxbytes", *_WORDS, *_TUNED)
+    if name in changeable:
+        return None
+    known = ", ".join(sorted(changeable))
+    return Unsupported(f"memcached fixes {printable(name, 40)} when it starts", f"while it runs, these change: {known}")
 
 
 def memcached_change(name: str, value: str, values: Mapping[str, str]) -> Change:
@@ -42,11 +46,8 @@ def memcached_change(name: str, value: str, values: Mapping[str, str]) -> Change
     >>> memcached_change("slab_automove", "0", {}).command
     (b'slabs', b'automove', b'0')
     """
-    if not changeable(name):
-        known = ", ".join(sorted(("maxbytes", *_WORDS, *_TUNED)))
-        raise Unsupported(
-            f"memcached fixes {printable(name, 40)} when it starts", f"while it runs, these change: {known}"
-        )
+    if (why := memcached_fixed(name)) is not None:
+        raise why
     value = value.strip().lower()
     if name in _TUNED:
         return _tuned(name, value, values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from textual import events
@@ -40,6 +40,8 @@ class Pane(Canvas, can_focus=True):
     heading: ClassVar[str] = ""
     kinds: ClassVar[tuple[Kind, ...]] = ()
     """What must be polled while this pane is on the screen."""
+    instead: ClassVar[Mapping[str, str]] = {}
+    """Commands that mean another one here."""
 
     class Opened(Message):
         """A row was opened that leads elsewhere."""
