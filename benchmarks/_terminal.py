@@ -70,6 +70,11 @@ class Terminal:
             self.read(deadline - time.perf_counter())
         return time.perf_counter() - self._started
 
+    def wait_anew(self, mark: bytes, timeout_s: float = 20.0) -> None:
+        """Wait until `mark` is painted from now on. Raises TimeoutError."""
+        self._seen = _ASKS_SYNC  # it was answered
+        self.wait_for(mark, timeout_s)
+
     def watch(self, seconds: float) -> int:
         """Return how many bytes arrive in `seconds`."""
         before, deadline = self.received, time.perf_counter() + seconds
@@ -77,12 +82,16 @@ class Terminal:
             self.read(left)
         return self.received - before
 
+    def write(self, keys: bytes) -> None:
+        """Type `keys`."""
+        os.write(self._fd, keys)
+
     def press(self, keys: bytes, timeout_s: float = 2.0) -> float | None:
         """Type `keys` and return the seconds until the first byte of an answer; None when none came."""
         while self.read(0):
             continue
         at = time.perf_counter()
-        os.write(self._fd, keys)
+        self.write(keys)
         return time.perf_counter() - at if self.read(timeout_s) else None
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cachetui.ui.app import CachetuiApp
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SLOW_FPS = "4"
+SLOW_FPS = "30"
 
 
 def dashboard(call: Call) -> int:

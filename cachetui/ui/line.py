@@ -41,20 +41,30 @@ def changed_columns(old: Line, new: Line, width: int, gap: int = 10) -> list[tup
 
     >>> changed_columns(line("abc 1 def 2"), line("abc 9 def 2"), 20)
     [(4, 1)]
+    >>> changed_columns(Line((("abc def", ""),), "cursor", 3), line("abc def"), 20)
+    [(0, 3)]
     """
-    if old.row != new.row:
+    start = max(_ground(old, width), _ground(new, width)) if old.row != new.row else 0
+    if start >= width:
         return [(0, width)]
     before, after = _cells_of(old, width), _cells_of(new, width)
-    runs: list[tuple[int, int]] = []
-    for column in range(width):
+    runs: list[tuple[int, int]] = [(0, start)] if start else []
+    for column in range(start, width):
         if before[column] == after[column]:
             continue
         if runs and column - (runs[-1][0] + runs[-1][1]) < gap:
-            start = runs[-1][0]
-            runs[-1] = (start, column - start + 1)
+            first = runs[-1][0]
+            runs[-1] = (first, column - first + 1)
         else:
             runs.append((column, 1))
     return runs
+
+
+def _ground(drawn: Line, width: int) -> int:
+    """Return how many columns from the left have a ground of their own."""
+    if not drawn.row:
+        return 0
+    return width if drawn.row_columns is None else min(width, drawn.row_columns)
 
 
 def _cells_of(drawn: Line, width: int) -> list[Span]:

@@ -28,6 +28,8 @@ class Roll:
     marked: set[Identity] = field(default_factory=set)
     follows: bool = False
     """A cursor on the first row stays there when others come in above it."""
+    leaps: bool = False
+    """Scrolls by most of a page, so that most moves change two rows only: for a slow link."""
     _current: Entry | None = None
     _anchor: Identity | None = None
     """The row that was marked last: where a range begins."""
@@ -127,10 +129,11 @@ class Roll:
         """Return the rows that fit beneath the head, scrolled so that the cursor is among them."""
         room = max(1, height - 1)
         self.offset = max(0, min(self.offset, max(0, len(self) - room)))
+        leap = room * 2 // 3 if self.leaps else 0
         if self.cursor < self.offset:
-            self.offset = self.cursor
+            self.offset = max(0, self.cursor - leap)
         elif self.cursor >= self.offset + room:
-            self.offset = self.cursor - room + 1
+            self.offset = max(0, min(self.cursor - room + 1 + leap, len(self) - room))
         return range(self.offset, min(self.offset + room, len(self)))
 
     def draw(
