@@ -74,6 +74,8 @@ class Estimate:
     bytes_each: float | None = None
     """Mean memory of a key."""
     largest_bytes: int | None = None
+    heaviest_bytes: tuple[int, ...] = ()
+    """Memory of the biggest keys looked at, the biggest first: a hundred at most."""
     types: tuple[tuple[str, int], ...] = ()
     """Of those looked at, the most frequent first; printable."""
     without_ttl: int | None = None

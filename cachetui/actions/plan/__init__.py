@@ -16,6 +16,7 @@ from cachetui.actions.plan.fields import (
     plan_stream_entry,
     plan_zset_member,
 )
+from cachetui.actions.plan.invalidate import is_whole, plan_sweep
 from cachetui.actions.plan.keys import plan_delete, plan_ttl, valid_memcached_key
 from cachetui.actions.plan.new import KINDS, NewKind, plan_import, plan_new
 from cachetui.actions.plan.settings import (
@@ -25,6 +26,7 @@ from cachetui.actions.plan.settings import (
     plan_rewrite,
     plan_slowlog_reset,
 )
+from cachetui.actions.plan.version import plan_flush, plan_version
 
 __all__ = [
     "BATCH",
@@ -37,8 +39,10 @@ __all__ = [
     "Plan",
     "Risk",
     "Sweep",
+    "is_whole",
     "plan_copy",
     "plan_delete",
+    "plan_flush",
     "plan_hash_field",
     "plan_import",
     "plan_kill",
@@ -54,7 +58,9 @@ __all__ = [
     "plan_setting",
     "plan_slowlog_reset",
     "plan_stream_entry",
+    "plan_sweep",
     "plan_ttl",
+    "plan_version",
     "plan_zset_member",
     "refuse_replica",
     "render",

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cachetui.actions.plan.base import BATCH, Plan, refuse_replica, stamped, typed_name
+from cachetui.actions.plan.base import BATCH, Plan, Sweep, refuse_replica, stamped, typed_name
 from cachetui.actions.plan.commands import Command, PerKey, render, valid_memcached_word
+from cachetui.actions.plan.kept import way_back, with_receipt
 from cachetui.errors import BadUsage
-from cachetui.model import Identity, KeyFacts
+from cachetui.model import Estimate, Identity, Keep, KeyFacts, Operation, Selection
 from cachetui.text import duration, printable, size
 
 MANY_KEYS = 10_000
 """From here on a bulk write is of high risk."""
 SAMPLE = 5
 """Names shown in a preview."""
+SAMPLED = 100
+"""Names and sizes that an estimate of listed keys is made of."""
 LONGEST_TTL_S = 100 * 365 * 86400
+SOONEST_S = 1.0
+"""A shorter TTL is a deletion without a way back."""
 MEMCACHED_KEY_BYTES = 250
 MEMCACHED_RELATIVE_S = 30 * 86400
 """Above this, Memcached reads an expiry as a Unix time."""
@@ -32,13 +38,14 @@ def plan_delete(
     prefix: bytes | None = None,
     total: int | None = None,
     unlink_known: bool = True,
+    keep: Keep | None = None,
     now: float | None = None,
 ) -> Plan:
     """Plan the deletion of exactly these keys; a repeated key counts once.
 
     `prefix` is where they came from (empty: the whole database), `total` the keys of the
-    database where known. Raises BadUsage without keys or for a key Memcached cannot name,
-    Refused on a replica.
+    database where known, `keep` what is kept for the way back. Raises BadUsage without keys
+    or for a key Memcached cannot name, Refused on a replica.
     """
     refuse_replica(identity)
     chosen = _chosen(facts_or_keys)
@@ -56,20 +63,24 @@ def plan_delete(
     what.append("at once: readers miss these keys and turn to what is behind the cache")
     if verb == b"DEL":
         what.append("warning: UNLINK is not available here; DEL frees big values while every client waits")
-    return stamped(
+    keys, operation = _checked_keys(identity, chosen), Operation("delete")
+    back = way_back(operation, keep, chosen.estimate())
+    plan = stamped(
         identity,
         target,
         f"Delete {chosen.words()}",
-        PerKey((verb,), _checked_keys(identity, chosen)),
-        what,
+        PerKey((verb,), keys),
+        [*what, *back.lines],
         needs="delete",
-        risk="high" if whole or len(chosen.keys) >= MANY_KEYS else "medium",
-        undo="no undo: the values are not kept",
-        typed=typed_name(target) if whole else None,
+        risk="high" if whole or len(keys) >= MANY_KEYS else "medium",
+        undo=back.words,
+        typed=typed_name(target) if whole or back.too_much else None,
         batch=BATCH,
         deletes=True,
+        sweep=None if keep is None else Sweep(Selection(keys), operation, verb, back.keep, expected=len(keys)),
         now=now,
     )
+    return with_receipt(plan)
 
 
 def plan_ttl(
@@ -78,17 +89,21 @@ def plan_ttl(
     facts_or_keys: Iterable[KeyFacts | bytes],
     ttl_s: float | None,
     *,
+    keep: Keep | None = None,
     now: float | None = None,
 ) -> Plan:
     """Plan a new TTL in seconds for these keys, or None to keep them for ever.
 
-    Raises BadUsage for a TTL that would delete the key at once or overflow.
+    `keep` is what is kept for the way back; a TTL under a second has none. Raises BadUsage
+    for a TTL that would delete the key at once or overflow.
     """
     refuse_replica(identity)
     check_ttl(ttl_s)
     chosen = _chosen(facts_or_keys)
     now = time.time() if now is None else now
-    head, tail = ttl_words(identity, ttl_s, now)
+    operation = Operation("persist") if ttl_s is None else Operation("expire", ttl_s)
+    keep = None if ttl_s is not None and ttl_s < SOONEST_S else keep
+    head, tail = ttl_words(identity, ttl_s, now) if keep is None else swept_words(identity, operation, b"", now)
     words = "no TTL" if ttl_s is None else f"TTL {duration(ttl_s)}"
     what = [f"set {words} on {chosen.words()} of {target}", chosen.names(), _old_ttl_line(chosen)]
     if ttl_s is None:
@@ -96,18 +111,22 @@ def plan_ttl(
     else:
         together = "it expires" if len(chosen.keys) == 1 else "all of them expire together"
         what.append(f"at once: nothing; {duration(ttl_s)} from then {together}")
-    return stamped(
+    keys = _checked_keys(identity, chosen)
+    back = way_back(operation, keep, chosen.estimate())
+    plan = stamped(
         identity,
         target,
         f"Set {words} on {chosen.words()}",
-        PerKey(head, _checked_keys(identity, chosen), tail),
-        what,
+        PerKey(head, keys, tail),
+        [*what, *back.lines],
         needs="ttl",
-        risk="high" if len(chosen.keys) >= MANY_KEYS else "low" if len(chosen.keys) == 1 else "medium",
-        undo=_ttl_undo(identity, chosen, now),
+        risk="high" if len(keys) >= MANY_KEYS else "low" if len(keys) == 1 else "medium",
+        undo=_ttl_undo(identity, chosen, now) if keep is None else back.words,
         batch=BATCH,
+        sweep=None if keep is None else Sweep(Selection(keys), operation, keep=back.keep, expected=len(keys)),
         now=now,
     )
+    return with_receipt(plan)
 
 
 def check_ttl(ttl_s: float | None) -> None:
@@ -150,6 +169,18 @@ class _Chosen:
         rest = len(self.keys) - SAMPLE
         names = ", ".join(render((key,), 60) for key in self.keys[:SAMPLE])
         return f"names: {names}" + (f" ... and {rest:,} more" if rest > 0 else "")
+
+    def estimate(self) -> Estimate:
+        """Return what is known as other plans take it."""
+        sizes = sorted((known.size_bytes for known in self.known if known.size_bytes is not None), reverse=True)
+        return Estimate(
+            len(self.keys),
+            sample=self.keys[:SAMPLED],
+            looked=len(self.known),
+            bytes_each=sum(sizes) / len(sizes) if sizes else None,
+            largest_bytes=sizes[0] if sizes else None,
+            heaviest_bytes=tuple(sizes[:SAMPLED]),
+        )
 
 
 def _chosen(facts_or_keys: Iterable[KeyFacts | bytes]) -> _Chosen:
@@ -200,6 +231,16 @@ def ttl_words(identity: Identity, ttl_s: float | None, now: float) -> tuple[Comm
     if ttl_s == int(ttl_s):
         return (b"EXPIRE",), (b"%d" % int(ttl_s),)
     return (b"PEXPIRE",), (b"%d" % math.ceil(ttl_s * 1000),)
+
+
+def swept_words(identity: Identity, operation: Operation, key: bytes, now: float) -> tuple[Command, Command]:
+    """Return what stands before and after a key that gets another TTL among many, were it written now."""
+    if operation.kind == "persist":
+        return ttl_words(identity, None, now)
+    ttl_s = (operation.ttl_s or 0.0) + operation.jitter_s * zlib.crc32(key) / 2**32
+    if identity.kind == "memcached":
+        return ttl_words(identity, ttl_s, now)
+    return (b"PEXPIREAT",), (b"%d" % round((now + ttl_s) * 1000),)
 
 
 def _old_ttl_line(chosen: _Chosen) -> str:
