@@ -67,3 +67,10 @@ class Store:
             link.sendall(line.encode() + b"\r\n")
             with link.makefile("rb") as replies:
                 return replies.readline().decode().strip()
+
+    def read(self, line: str) -> bytes:
+        """Return the whole of a bulk reply."""
+        with socket.create_connection(("127.0.0.1", self.port), 60) as link:
+            link.sendall(line.encode() + b"\r\n")
+            with link.makefile("rb") as replies:
+                return replies.read(int(replies.readline()[1:]))

@@ -70,11 +70,6 @@ class Terminal:
             self.read(deadline - time.perf_counter())
         return time.perf_counter() - self._started
 
-    def wait_anew(self, mark: bytes, timeout_s: float = 20.0) -> None:
-        """Wait until `mark` is painted from now on. Raises TimeoutError."""
-        self._seen = _ASKS_SYNC  # it was answered
-        self.wait_for(mark, timeout_s)
-
     def watch(self, seconds: float) -> int:
         """Return how many bytes arrive in `seconds`."""
         before, deadline = self.received, time.perf_counter() + seconds
