@@ -9,6 +9,9 @@ from cachetui.actions.plan import Command
 from cachetui.errors import ServerError
 from cachetui.source.base import Source
 
+LATER = 0
+"""What is copied in one call is bounded: for this key there was no room."""
+
 COPY = b"""\
 local call, most = redis.call, tonumber(ARGV[1])
 local now
@@ -16,11 +19,14 @@ if ARGV[2] == '0' then
   local time = call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local out = {}
+local out, held = {}, 0
 for i, key in ipairs(KEYS) do
   local size = redis.pcall('MEMORY', 'USAGE', key)
-  if type(size) == 'number' and size > most then
+  if type(size) == 'number' then held = held + size else size = 0 end
+  if size > most then
     out[i] = size
+  elseif held > 262144 and held > size then
+    out[i] = 0
   else
     local dump = call('DUMP', key)
     if not dump then

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from cachetui.actions.plan import Command, Sweep
 from cachetui.actions.plan.keys import MEMCACHED_RELATIVE_S
-from cachetui.actions.scripts import COPY, DELETE, call
+from cachetui.actions.scripts import COPY, DELETE, LATER, call
 from cachetui.actions.spool import Kept
 from cachetui.errors import CacheError, ServerError
 
@@ -129,8 +129,8 @@ class Keeping:
                 rows += reply
                 continue
             error = reply if isinstance(reply, CacheError) else ServerError("the script's reply makes no sense")
-            rows += [AskAlone(error.message) if len(some) > 1 and not again(error) else error] * len(some)
-        if any(isinstance(row, AskAlone) for row in rows):
+            rows += [AskAgain(error.message) if len(some) > 1 and not again(error) else error] * len(some)
+        if any(isinstance(row, AskAgain) for row in rows):
             self._group = 1
         return rows
 
@@ -257,10 +257,10 @@ class Touching:
         return b"0" if at_s < 0 else b"%d" % (at_s if left_s > MEMCACHED_RELATIVE_S else max(1, left_s))
 
 
-class AskAlone(CacheError):
-    """Refused for several keys at once: one of them may be the reason."""
+class AskAgain(CacheError):
+    """No answer for this key yet, and no reason to wait: there was no room for it, or one of several was refused."""
 
-    code = "ask_alone"
+    code = "ask_again"
 
 
 PASSING = frozenset(("LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"))
@@ -269,7 +269,7 @@ PASSING = frozenset(("LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN",
 
 def again(error: CacheError) -> bool:
     """Tell whether the same command may well succeed in a moment; nothing was done."""
-    if isinstance(error, AskAlone) or error.code in ("loading", "busy"):
+    if isinstance(error, AskAgain) or error.code in ("loading", "busy"):
         return True
     return isinstance(error, ServerError) and error.word in PASSING
 
@@ -298,7 +298,7 @@ def _copied(key: bytes, row: object) -> Sight | CacheError:
     if row is None:
         return _ABSENT
     if isinstance(row, int):
-        return Sight(True, too_big=True)
+        return AskAgain("copied later") if row == LATER else Sight(True, too_big=True)
     return row if isinstance(row, CacheError) else ServerError("DUMP: the reply makes no sense")
 
 

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from cachetui.actions.names import Names, members
 from cachetui.actions.pace import Pacer
@@ -54,6 +55,8 @@ class Batch:
     doubtful: set[bytes] = field(default_factory=set)
     """A write was sent and its reply has not come."""
     changed: Counter[bytes] = field(default_factory=Counter)
+    at_once: int = 1_000_000
+    """Keys in the next round: fewer where so many did not come in time."""
 
 
 async def sweep(
@@ -224,6 +227,7 @@ class Running:
                 trouble = await self._round(batch)
             except Unreachable as error:
                 trouble = error
+                batch.at_once = max(1, min(batch.at_once, len(batch.todo)) // 4)
             if trouble is not None:
                 await self._wait(trouble)
             else:
@@ -253,7 +257,7 @@ class Running:
     async def _round(self, batch: Batch) -> CacheError | None:
         """Look, keep and write once; return why the rest must wait, None when it need not."""
         trouble: CacheError | None = None
-        keys = list(batch.todo)
+        keys = list(islice(batch.todo, batch.at_once))
         looks = self._strokes.looks(keys)
         sights = self._strokes.sights(keys, await ask(self._source, looks))
         ready: list[bytes] = []
@@ -334,7 +338,7 @@ class Running:
             return error
         if again(error):
             self._nothing_done(batch, key)
-            return error if error.code != "ask_alone" else None
+            return error if error.code != "ask_again" else None
         self._forget(batch, key)
         self._tally.refused((self._sweep.verb, key), error)
         return None

@@ -1,0 +1,258 @@
+"""What is kept for the way back: one file for each receipt, written before anything is deleted.
+
+The file is a line of JSON (`Head`) and then frames, each of one batch: length, CRC-32 and number
+of its records, and the records compressed. A frame is whole or it is not there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+from cachetui.errors import CacheError
+from cachetui.model import Operation, Selection
+from cachetui.model.codec import from_plain, to_plain
+from cachetui.text import printable, size
+
+KEPT_S = 7 * 86400.0
+"""After so long a receipt cannot be undone any more."""
+KEPT_BYTES = 1024**3
+"""All receipts together; the oldest go first."""
+SUFFIX = ".undo"
+HEAD_BYTES = 1024 * 1024
+FRAME_BYTES = 1024**3
+"""A frame that says it is longer is damaged."""
+
+_FRAME = struct.Struct(">III")
+_RECORD = struct.Struct(">IqqIH")
+_NO_VALUE = -1
+
+Kind = Literal["delete", "ttl", "write", "settings"]
+
+
+class Kept(NamedTuple):
+    """One key as it was, and what the write makes of it."""
+
+    key: bytes
+    value: bytes | None
+    """The DUMP (Memcached: the bytes); None: there was none, or only the expiry is kept."""
+    expires_at_ms: int = -1
+    """Unix milliseconds; -1: no expiry."""
+    flags: int = 0
+    """Memcached's client flags."""
+    became: bytes = b""
+    """`ttl`: the new expiry in Unix milliseconds, `-1` for none. `write`: the CRC-64 of the DUMP
+    afterwards; empty: the key is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the receipt is about."""
+
+    receipt: str
+    target: str
+    server: str
+    """`Identity.kind`."""
+    title: str
+    created_at: float
+    kind: Kind
+    selection: Selection | None = None
+    """The rule or tag, so that what was interrupted can go on; None for a list."""
+    operation: Operation | None = None
+    settings: tuple[tuple[str, str, str], ...] = ()
+    """Name, value before, value after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One receipt on the disk."""
+
+    head: Head
+    path: Path
+    keys: int
+    stored_bytes: int
+    running: bool
+    """Its write goes on."""
+    damaged: bool = False
+    """Not all of it can be read; what can is used."""
+
+
+class SpoolFull(CacheError):
+    """No more may be kept for this write."""
+
+    code = "spool_full"
+
+
+class Spool:
+    """Takes in what a write is about to change. For one thread at a time."""
+
+    def __init__(self, directory: Path, head: Head, max_bytes: int) -> None:
+        """Begin a file. Raises CacheError when that cannot be done."""
+        self.path = directory / f"{head.receipt}{SUFFIX}"
+        self._max_bytes = max_bytes
+        self.keys = 0
+        line = json.dumps(to_plain(head), separators=(",", ":")).encode() + b"\n"
+        with _explained(self.path):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            prune(directory)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            _write(self._file, line)
+        self.stored_bytes = len(line)
+
+    def add(self, records: Sequence[Kept]) -> None:
+        """Keep these records; they are with the system when this returns. Raises SpoolFull, CacheError."""
+        packed = zlib.compress(b"".join(_packed(record) for record in records), 1)
+        frame = _FRAME.pack(len(packed), zlib.crc32(packed), len(records)) + packed
+        if self.stored_bytes + len(frame) > self._max_bytes:
+            raise SpoolFull(
+                f"the copies for the undo have reached {size(self._max_bytes)}: no more was deleted",
+                "undo what was done, or go on with --no-undo",
+            )
+        with _explained(self.path):
+            try:
+                _write(self._file, frame)
+            except OSError:
+                os.ftruncate(self._file, self.stored_bytes)
+                os.lseek(self._file, self.stored_bytes, os.SEEK_SET)
+                raise
+        self.stored_bytes += len(frame)
+        self.keys += len(records)
+
+    def close(self) -> None:
+        """Bring all to the disk; without records nothing is left behind."""
+        with _explained(self.path):
+            if self.keys == 0:
+                self.path.unlink(missing_ok=True)
+            os.fsync(self._file)
+            os.close(self._file)
+
+
+def opened(path: Path) -> Stored:
+    """Return what is in the file of one receipt. Raises CacheError when it is none."""
+    with _explained(path), path.open("rb") as file:
+        head, frames, damaged = _scanned(file, path)
+        return Stored(
+            head,
+            path,
+            sum(count for _, _, _, count in frames),
+            os.fstat(file.fileno()).st_size,
+            running=_is_locked(file),
+            damaged=damaged,
+        )
+
+
+def newest_first(path: Path) -> Iterator[list[Kept]]:
+    """Yield the records frame by frame, the newest frame and record first: of two copies of a key the newer counts.
+
+    Raises CacheError when the file cannot be read. A damaged frame is passed over.
+    """
+    with _explained(path), path.open("rb") as file:
+        _, frames, _ = _scanned(file, path)
+        for at, length, checksum, _ in reversed(frames):
+            file.seek(at)
+            packed = file.read(length)
+            if zlib.crc32(packed) == checksum:
+                yield list(reversed(list(_records(zlib.decompress(packed)))))
+
+
+def stored(directory: Path) -> list[Stored]:
+    """Return all receipts, the newest first. Files of somebody else are passed over."""
+    found = []
+    for path in sorted(directory.glob(f"*{SUFFIX}"), reverse=True):
+        try:
+            found.append(opened(path))
+        except CacheError:
+            continue  # not ours, or gone by now
+    return found
+
+
+def prune(directory: Path, *, max_bytes: int = KEPT_BYTES, max_age_s: float = KEPT_S) -> None:
+    """Remove what is too old, and the oldest of what is too much; never what is being written. Raises OSError."""
+    now, held = time.time(), 0
+    for path in sorted(directory.glob(f"*{SUFFIX}"), reverse=True):
+        try:
+            with path.open("rb") as file:
+                about = os.fstat(file.fileno())
+                held += about.st_size
+                if (now - about.st_mtime > max_age_s or held > max_bytes) and not _is_locked(file):
+                    path.unlink()
+        except FileNotFoundError:
+            continue  # somebody else has removed it
+
+
+def _is_locked(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return False
+
+
+def _scanned(file: BinaryIO, path: Path) -> tuple[Head, list[tuple[int, int, int, int]], bool]:
+    """Return the head, place, length, checksum and count of each frame, and whether the end is torn."""
+    try:
+        head = from_plain(Head, json.loads(file.readline(HEAD_BYTES)))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CacheError(f"not a file of ours: {printable(str(path))}", "remove it, or leave it alone") from error
+    assert isinstance(head, Head)
+    end = os.fstat(file.fileno()).st_size
+    frames: list[tuple[int, int, int, int]] = []
+    at = file.tell()
+    while at < end:
+        file.seek(at)
+        start = file.read(_FRAME.size)
+        if len(start) < _FRAME.size:
+            return head, frames, True
+        length, checksum, count = _FRAME.unpack(start)
+        at += _FRAME.size + length
+        if length > FRAME_BYTES or at > end:
+            return head, frames, True
+        frames.append((at - length, length, checksum, count))
+    return head, frames, False
+
+
+def _packed(record: Kept) -> bytes:
+    key, value, expires_at_ms, flags, became = record
+    long = _NO_VALUE if value is None else len(value)
+    return _RECORD.pack(len(key), long, expires_at_ms, flags, len(became)) + key + (value or b"") + became
+
+
+def _records(data: bytes) -> Iterator[Kept]:
+    at = 0
+    while at < len(data):
+        key_length, value_length, expires_at_ms, flags, became_length = _RECORD.unpack_from(data, at)
+        at += _RECORD.size
+        key = data[at : at + key_length]
+        at += key_length
+        value = None if value_length == _NO_VALUE else data[at : at + value_length]
+        at += max(0, value_length)
+        yield Kept(key, value, expires_at_ms, flags, data[at : at + became_length])
+        at += became_length
+
+
+def _write(file: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(
+            f"the copies for the undo cannot be kept or read: {printable(str(path))}: {error.strerror or error}",
+            "make room or the directory writable, or point XDG_STATE_HOME at another; nothing goes without a copy",
+        ) from error
