@@ -103,12 +103,13 @@ async def verify_nodes(plan: Plan, source: Source) -> tuple[bool | None, tuple[s
             bad.append(address)
     if not bad and len(set(good)) == 1:
         return True, tuple(lines)
+    drift: list[str] = []
     if good and bad:
-        lines.append(f"drift: {len(good)} of {len(plan.nodes)} nodes have the new {name}, not {', '.join(bad)}")
-        lines.append(f"nothing was taken back: do it again, or go back with {plan.undo}")
+        drift.append(f"drift: {len(good)} of {len(plan.nodes)} nodes have the new {name}, not {', '.join(bad)}")
+        drift.append(f"nothing was taken back: do it again, or go back with {plan.undo}")
     elif good:
-        lines.append(f"drift: the nodes show {name} differently")
-    return False, tuple(lines)
+        drift.append(f"drift: the nodes show {name} differently")
+    return False, (*drift, *lines)
 
 
 def is_set(plan: Plan, shown: str) -> bool:

@@ -10,6 +10,8 @@ from cachetui.actions.plan.commands import render
 from cachetui.actions.plan.effects import Effect
 from cachetui.model import NodeSettings, Stats
 
+_SEVERAL = {"primary": "primaries", "replica": "replicas", "server": "servers"}
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -29,7 +31,9 @@ class Reach:
         if not self.addresses:
             return []
         roles = Counter(node.role for node in self.nodes)
-        kinds = ", ".join(f"{number} {role}{'s' * (number > 1)}" for role, number in roles.items())
+        kinds = ", ".join(
+            f"{number} {role if number == 1 else _SEVERAL.get(role, role)}" for role, number in roles.items()
+        )
         several = len(self.nodes) > 1
         lines = [f"goes to {kinds}" + (", one after the other:" if several else ":")]
         for node in self.nodes:

@@ -107,6 +107,7 @@ class Preview(Dialog[Outcome | None]):
             words = "; ".join((self._outcome.line(), *self._outcome.checks))
             self._say(f"{words}   (Esc leaves)", "" if self._outcome.exit_code == 0 else "bad")
         self._state = "ended"
+        self.add_class("ended")
 
     def _progress(self, progress: Progress) -> None:
         words = f"{progress.done:,} done, {progress.failed:,} failed, {progress.left:,} left"
