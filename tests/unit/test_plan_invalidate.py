@@ -111,6 +111,7 @@ def test_many_keys_without_a_way_back_ask_for_the_name() -> None:
     assert swept(keep=None).typed is not None
     assert swept(keep=None).undo == "no undo: the values are not kept"
     assert swept(estimate=COUNTED, keep=None).typed is None
+    assert swept(estimate=Estimate(None), keep=None).typed is not None
     assert swept(keep=None, operation=Operation("persist")).undo == "no undo: the old TTLs are not kept"
 
 

@@ -61,7 +61,7 @@ def plan_sweep(
     whole = is_whole(selection, estimate)
     verb = b"delete" if identity.kind == "memcached" else b"UNLINK" if unlink_known else b"DEL"
     sweep = Sweep(selection, operation, verb, back.keep, rate, p99_ms, estimate.keys)
-    many = _most(estimate) >= MANY_KEYS
+    many = estimate.keys is None or _most(estimate) >= MANY_KEYS
     deletes = operation.kind == "delete"
     plan = stamped(
         identity,
