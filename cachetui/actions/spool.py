@@ -33,7 +33,7 @@ FRAME_BYTES = 1024**3
 """A frame that says it is longer is damaged."""
 
 _FRAME = struct.Struct(">III")
-_RECORD = struct.Struct(">IqqIH")
+_RECORD = struct.Struct(">IqqIH?")
 _NO_VALUE = -1
 
 Kind = Literal["delete", "ttl", "write", "settings"]
@@ -52,6 +52,8 @@ class Kept(NamedTuple):
     became: bytes = b""
     """`ttl`: the new expiry in Unix milliseconds, `-1` for none. `write`: the CRC-64 of the DUMP
     afterwards; empty: the key is gone."""
+    again: bool = False
+    """An older copy of it is in the same file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,21 +225,21 @@ def _scanned(file: BinaryIO, path: Path) -> tuple[Head, list[tuple[int, int, int
 
 
 def _packed(record: Kept) -> bytes:
-    key, value, expires_at_ms, flags, became = record
+    key, value, expires_at_ms, flags, became, again = record
     long = _NO_VALUE if value is None else len(value)
-    return _RECORD.pack(len(key), long, expires_at_ms, flags, len(became)) + key + (value or b"") + became
+    return _RECORD.pack(len(key), long, expires_at_ms, flags, len(became), again) + key + (value or b"") + became
 
 
 def _records(data: bytes) -> Iterator[Kept]:
     at = 0
     while at < len(data):
-        key_length, value_length, expires_at_ms, flags, became_length = _RECORD.unpack_from(data, at)
+        key_length, value_length, expires_at_ms, flags, became_length, again = _RECORD.unpack_from(data, at)
         at += _RECORD.size
         key = data[at : at + key_length]
         at += key_length
         value = None if value_length == _NO_VALUE else data[at : at + value_length]
         at += max(0, value_length)
-        yield Kept(key, value, expires_at_ms, flags, data[at : at + became_length])
+        yield Kept(key, value, expires_at_ms, flags, data[at : at + became_length], again)
         at += became_length
 
 

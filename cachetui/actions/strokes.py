@@ -17,8 +17,9 @@ from cachetui.actions.scripts import COPY, DELETE, LATER, call
 from cachetui.actions.spool import Kept
 from cachetui.errors import CacheError, ServerError
 
-Fate = Literal["done", "missing", "changed"]
-"""What became of a key: `changed` was written by somebody else since it was looked at, and left alone."""
+Fate = Literal["done", "missing", "changed", "taken"]
+"""What became of a key: `changed` was written by somebody else since it was looked at, `taken` before that."""
+TOO_BIG = "too big to keep a copy of"
 
 SCRIPT_KEYS = 50
 """Keys in one script call: it holds up other clients for some tens of microseconds."""
@@ -33,14 +34,17 @@ class Sight(NamedTuple):
     exists: bool
     kept: Kept | None = None
     """None: nothing is kept of it."""
-    too_big: bool = False
-    """To copy it would hold up the server: it is to be left alone."""
+    alone: str = ""
+    """Why it is to be left alone."""
     proof: bytes = b""
     """What must still be so when it is written."""
 
 
 class Strokes(Protocol):
     """One kind of write. `sight` and `fates` answer for each key in turn, a CacheError where it was refused."""
+
+    verb: bytes
+    """The command that writes, for messages."""
 
     def looks(self, keys: Sequence[bytes]) -> list[Command]:
         """Return the commands that must be answered before anything is written; none: nothing need be known."""
@@ -78,7 +82,7 @@ class Plain:
     """Delete without a way back."""
 
     def __init__(self, verb: bytes) -> None:
-        self._verb = verb
+        self.verb = verb
 
     def looks(self, keys: Sequence[bytes]) -> list[Command]:
         return []
@@ -87,7 +91,7 @@ class Plain:
         return [_UNSEEN] * len(keys)
 
     def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
-        return [(self._verb, key) for key in keys]
+        return [(self.verb, key) for key in keys]
 
     def fates(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Fate | CacheError]:
         return [_fate(reply) for reply in replies]
@@ -98,7 +102,7 @@ class Keeping:
 
     def __init__(self, verb: bytes, max_key_bytes: int, group: int, *, absolute: bool) -> None:
         self._group = group
-        self._verb = verb
+        self.verb = verb
         self._limits = (b"%d" % max_key_bytes, b"1" if absolute else b"0")
 
     def looks(self, keys: Sequence[bytes]) -> list[Command]:
@@ -110,7 +114,7 @@ class Keeping:
     def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
         proofs = [sight.proof for sight in sights]
         return [
-            call(DELETE, some, (*proofs[at : at + len(some)], self._verb))
+            call(DELETE, some, (*proofs[at : at + len(some)], self.verb))
             for at, some in zip(range(0, len(keys), self._group), self._groups(keys), strict=True)
         ]
 
@@ -141,6 +145,7 @@ class Timing:
     def __init__(self, sweep: Sweep, *, absolute: bool, ahead_ms: int) -> None:
         self._operation, self._kept, self._absolute = sweep.operation, sweep.keep is not None, absolute
         self._ahead_ms = ahead_ms
+        self.verb = b"PEXPIREAT" if sweep.operation.kind == "expire" else b"PERSIST"
         self._began_ms: list[int] = []
         self._looks = self._kept or sweep.operation.kind == "expire"
 
@@ -202,6 +207,7 @@ class Dropping:
 
     def __init__(self, *, kept: bool) -> None:
         self._kept = kept
+        self.verb = b"md" if kept else b"delete"
 
     def looks(self, keys: Sequence[bytes]) -> list[Command]:
         return [(b"mg", key, b"v", b"f", b"t", b"c") for key in keys] if self._kept else []
@@ -227,6 +233,7 @@ class Touching:
     def __init__(self, sweep: Sweep) -> None:
         self._operation, self._kept = sweep.operation, sweep.keep is not None
         self._began_s = time.time()
+        self.verb = b"touch"
 
     def looks(self, keys: Sequence[bytes]) -> list[Command]:
         return [(b"mg", key, b"t", b"c") for key in keys] if self._kept else []
@@ -294,11 +301,11 @@ def _copied(key: bytes, row: object) -> Sight | CacheError:
     """Read what the copying script said of a key."""
     if isinstance(row, list) and len(row) == 2 and isinstance(row[0], bytes) and isinstance(row[1], int):
         dump, expires_at_ms = row
-        return Sight(True, Kept(key, dump, expires_at_ms), False, dump[-CHECKSUM_BYTES:])
+        return Sight(True, Kept(key, dump, expires_at_ms), "", dump[-CHECKSUM_BYTES:])
     if row is None:
         return _ABSENT
     if isinstance(row, int):
-        return AskAgain("copied later") if row == LATER else Sight(True, too_big=True)
+        return AskAgain("copied later") if row == LATER else Sight(True, alone=TOO_BIG)
     return row if isinstance(row, CacheError) else ServerError("DUMP: the reply makes no sense")
 
 

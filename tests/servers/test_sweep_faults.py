@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cachetui.actions import pace, sweep
+from cachetui.actions import pace, running
 from cachetui.actions.apply import Guard, Outcome, Progress, apply
 from cachetui.actions.journal import Journal
 from cachetui.actions.plan import Plan, Sweep
@@ -42,9 +42,9 @@ def lasting(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "PATIENCE_S", 5.0)
-    monkeypatch.setattr(sweep, "RETRY_S", 0.01)
-    monkeypatch.setattr(sweep, "RETRY_MOST_S", 0.1)
+    monkeypatch.setattr(running, "PATIENCE_S", 5.0)
+    monkeypatch.setattr(running, "RETRY_S", 0.01)
+    monkeypatch.setattr(running, "RETRY_MOST_S", 0.1)
     monkeypatch.setattr(pace, "BATCH", 60)
 
 
@@ -122,7 +122,7 @@ async def run(server: Server, journal: Journal, chance: random.Random) -> tuple[
             elif faults == "delay":
                 line.delay_s = chance.random() * 0.02
             if faults == "gone":
-                sweep.PATIENCE_S = 0.3
+                running.PATIENCE_S = 0.3
             outcome = await apply(plan, source, journal=journal, guard=Guard(read_only=False), progress=watch)
             await asyncio.gather(*striking)
             print(f"{faults}, {line.cuts} cuts, struck: {struck.is_set()}: {outcome.line()}")
@@ -137,7 +137,7 @@ async def run(server: Server, journal: Journal, chance: random.Random) -> tuple[
 async def test_the_account_equals_what_happened(
     lasting: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(sweep, "SHOWN_S", 0.005)
+    monkeypatch.setattr(running, "SHOWN_S", 0.005)
     chance = random.Random(seed)
     dumps = fill(lasting, chance)
     journal = Journal(tmp_path / "journal.jsonl")

@@ -1,0 +1,360 @@
+"""A write on many keys under way: each batch is looked at, kept, written and counted.
+
+Memory is bounded by the batches in flight, whatever the number of keys. A key is settled once:
+done, missing, failed or left alone; where the connection broke after a write was sent, the
+server is asked again before anything else is done with that key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from cachetui.actions.pace import Pacer
+from cachetui.actions.scripts import ask
+from cachetui.actions.spool import Kept, Spool
+from cachetui.actions.strokes import Fate, Sight, Strokes, again
+from cachetui.actions.tally import Progress, Tally
+from cachetui.errors import CacheError, Unreachable
+from cachetui.source.base import Source
+
+IN_FLIGHT = 4
+"""Batches under way at a time."""
+PATIENCE_S = 30.0
+"""So long a server may be silent, loading or without a primary before the sweep ends part-way."""
+RETRY_S, RETRY_MOST_S = 0.1, 2.0
+CHANGES = 5
+"""A key that is written by others again and again is left alone after so many tries."""
+SHOWN_S, NOTED_S = 0.2, 5.0
+"""Seconds between two reports of progress, on the screen and in the journal."""
+VERIFIED = 20
+"""Keys looked up again afterwards."""
+ERRORS, ERRORS_SHARE = 100, 0.05
+"""From so many failures on, and this share of all answers, the sweep stops."""
+SWITCH_S = 0.0005
+"""How long one thread may hold the interpreter meanwhile: the probe of the pace measures through it."""
+
+CHANGED = "written by somebody else all the time"
+TAKEN = "written since"
+
+
+@dataclass(slots=True)
+class Batch:
+    """Keys on their way."""
+
+    todo: dict[bytes, None]
+    doubtful: set[bytes] = field(default_factory=set)
+    """A write was sent and its reply has not come."""
+    changed: Counter[bytes] = field(default_factory=Counter)
+    kept: set[bytes] = field(default_factory=set)
+    """A copy is on the disk."""
+    at_once: int = 1_000_000
+    """Keys in the next round: fewer where so many did not come in time."""
+
+
+class Running:
+    """Keys that come in batches and are written on their way; `_batches` says which."""
+
+    def __init__(
+        self, source: Source, tally: Tally, strokes: Strokes, *, pacer: Pacer, spool: Spool | None = None
+    ) -> None:
+        self._source, self._tally, self._strokes = source, tally, strokes
+        self._spool, self._pacer = spool, pacer
+        self._spooling = asyncio.Lock()
+        self._stopped = asyncio.Event()
+        self._heard_at = time.monotonic()
+        self._trouble = ""
+        self.written: list[bytes] = []
+        """Some of the keys, chosen at random."""
+
+    async def run(self) -> None:
+        """Go through all keys. Returns at the end, or when it was stopped: `tally.reason` says why."""
+        tally = self._tally
+        tally.reason = "interrupted"
+        batches: asyncio.Queue[list[bytes] | None] = asyncio.Queue(1)
+        workers = [asyncio.create_task(self._work(batches)) for _ in range(IN_FLIGHT)]
+        feeding = asyncio.create_task(self._feed(batches))
+        try:
+            await asyncio.gather(feeding, *workers)
+            await self._finish()
+        finally:
+            for task in (feeding, *workers):
+                task.cancel()
+            await asyncio.gather(feeding, *workers, return_exceptions=True)
+        if not self._stopped.is_set():
+            tally.left = 0  # of a rule it was an estimate
+            tally.reason = tally.errors[0].error.line() if tally.errors else ""
+        else:
+            tally.left = max(tally.left, self._waiting())
+
+    def stop(self, reason: str) -> None:
+        """Begin nothing more."""
+        if not self._stopped.is_set():
+            self._tally.reason = reason
+            self._stopped.set()
+
+    async def heed(self, cancel: asyncio.Event) -> None:
+        """Stop when somebody says so."""
+        await cancel.wait()
+        self.stop("cancelled")
+        self._pacer.resume()
+
+    # What a kind of write says
+
+    def _batches(self) -> AsyncIterator[list[bytes]]:
+        """Yield the keys in batches."""
+        raise NotImplementedError
+
+    async def _fitting(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Leave out the keys that do not fit the conditions, where nobody else has judged that."""
+        return list(keys)
+
+    async def _finish(self) -> None:
+        """Do what is left when all batches have ended."""
+
+    def _waiting(self) -> int:
+        """Return how many keys are known and not in a batch yet."""
+        return 0
+
+    def _words(self) -> str:
+        """Return what there is to say while nothing is in the way."""
+        return ""
+
+    # Batches
+
+    async def _feed(self, batches: asyncio.Queue[list[bytes] | None]) -> None:
+        try:
+            async for batch in self._batches():
+                if self._stopped.is_set():
+                    break
+                await self._pacer.leave(len(batch))
+                if self._stopped.is_set():
+                    break
+                await batches.put(batch)
+        except CacheError as error:
+            self.stop(error.line())
+        finally:
+            for _ in range(IN_FLIGHT):
+                await batches.put(None)
+
+    def _cut(self, keys: Sequence[bytes]) -> Iterator[list[bytes]]:
+        at = 0
+        while at < len(keys):
+            yield list(keys[at : (at := at + self._pacer.batch)])
+
+    async def _work(self, batches: asyncio.Queue[list[bytes] | None]) -> None:
+        while (batch := await batches.get()) is not None:
+            try:
+                await self._settle(batch)
+            except CacheError as error:
+                self.stop(error.line())
+
+    async def _settle(self, keys: Sequence[bytes]) -> None:
+        """Bring one batch to its end, across whatever passes by."""
+        batch = Batch(dict.fromkeys(await self._fitting(keys)))
+        failed_before = self._tally.failed
+        while batch.todo and not self._stopped.is_set():
+            try:
+                trouble = await self._round(batch)
+            except Unreachable as error:
+                trouble = error
+                batch.at_once = max(1, min(batch.at_once, len(batch.todo)) // 4)
+            if trouble is not None:
+                await self._wait(trouble)
+            else:
+                self._heard()
+        self._judge(self._tally.failed - failed_before, len(keys))
+
+    async def _round(self, batch: Batch) -> CacheError | None:
+        """Look, keep and write once; return why the rest must wait, None when it need not."""
+        trouble: CacheError | None = None
+        keys = list(islice(batch.todo, batch.at_once))
+        looks = self._strokes.looks(keys)
+        sights = self._strokes.sights(keys, await ask(self._source, looks))
+        ready: list[bytes] = []
+        seen: list[Sight] = []
+        for key, sight in zip(keys, sights, strict=True):
+            if not isinstance(sight, Sight):
+                trouble = self._refused(batch, key, sight) or trouble
+            elif not sight.exists:
+                self._end(batch, key, "done" if key in batch.doubtful else "missing")
+            elif sight.alone:
+                self._leave_alone(batch, key, sight.alone)
+            else:
+                ready.append(key)
+                seen.append(sight)
+        await self._keep(batch, [sight.kept for sight in seen if sight.kept is not None])
+        return await self._write(batch, ready, seen) or trouble
+
+    async def _keep(self, batch: Batch, records: Sequence[Kept]) -> None:
+        """Bring the copies to the disk; only then may anything be written."""
+        if self._spool is not None and records:
+            if batch.kept:
+                records = [record._replace(again=record.key in batch.kept) for record in records]
+            batch.kept.update(record.key for record in records)
+            async with self._spooling:
+                await asyncio.to_thread(self._spool.add, records)
+
+    async def _write(self, batch: Batch, ready: list[bytes], seen: list[Sight]) -> CacheError | None:
+        trouble: CacheError | None = None
+        if not ready:
+            return None
+        before = set(batch.doubtful)
+        self._tally.left -= len(set(ready) - before)
+        self._tally.in_flight += len(set(ready) - before)
+        batch.doubtful.update(ready)
+        fates = self._strokes.fates(ready, await ask(self._source, self._strokes.writes(ready, seen)))
+        if not before and fates.count("done") == len(ready):
+            self._end_all(batch, ready)
+            return None
+        for key, fate in zip(ready, fates, strict=True):
+            if isinstance(fate, Unreachable):
+                trouble = fate
+            elif isinstance(fate, CacheError):
+                trouble = self._refused(batch, key, fate) or trouble
+            elif fate == "changed":
+                self._nothing_done(batch, key)
+                batch.changed[key] += 1
+                if batch.changed[key] >= CHANGES:
+                    self._leave_alone(batch, key, CHANGED)
+            elif fate == "taken" and key not in before:
+                self._leave_alone(batch, key, TAKEN)
+            else:
+                self._end(batch, key, "done" if key in before else fate)
+        return trouble
+
+    # Counting
+
+    def _end_all(self, batch: Batch, keys: Sequence[bytes]) -> None:
+        """Count a batch of which every key was written."""
+        for key in keys:
+            del batch.todo[key]
+        batch.doubtful.clear()
+        self._tally.in_flight -= len(keys)
+        self._count_done(random.choice(keys), len(keys))
+
+    def _end(self, batch: Batch, key: bytes, fate: Fate) -> None:
+        self._forget(batch, key)
+        if fate == "missing":
+            self._tally.missing += 1
+        else:
+            self._count_done(key, 1)
+
+    def _count_done(self, one: bytes, count: int) -> None:
+        """Count keys that were written, and remember one of them now and then."""
+        self._tally.done += count
+        if len(self.written) < VERIFIED:
+            self.written.append(one)
+        elif random.random() * self._tally.done < VERIFIED * count:
+            self.written[random.randrange(VERIFIED)] = one
+
+    def _refused(self, batch: Batch, key: bytes, error: CacheError) -> CacheError | None:
+        """Count a refusal; return it when it may pass."""
+        if isinstance(error, Unreachable):
+            return error
+        if again(error):
+            self._nothing_done(batch, key)
+            return error if error.code != "ask_again" else None
+        self._forget(batch, key)
+        self._tally.refused((self._strokes.verb, key), error)
+        return None
+
+    def _leave_alone(self, batch: Batch, key: bytes, why: str) -> None:
+        self._forget(batch, key)
+        self._tally.leave_alone(why)
+
+    def _nothing_done(self, batch: Batch, key: bytes) -> None:
+        """Take a key back that is known not to have been written."""
+        if key in batch.doubtful:
+            batch.doubtful.discard(key)
+            self._tally.in_flight -= 1
+            self._tally.left += 1
+
+    def _forget(self, batch: Batch, key: bytes) -> None:
+        """Settle a key: it is neither left nor in flight any more."""
+        if key in batch.doubtful:
+            batch.doubtful.discard(key)
+            self._tally.in_flight -= 1
+        else:
+            self._tally.left -= 1
+        del batch.todo[key]
+
+    def _judge(self, failed: int, keys: int) -> None:
+        tally = self._tally
+        if tally.last_error is None:
+            return
+        if failed and failed == keys and tally.left > 0:
+            self.stop(f"every command of a batch was refused: {tally.last_error.line()}")
+        elif tally.failed >= ERRORS and tally.failed > ERRORS_SHARE * tally.answered:
+            self.stop(f"too many were refused: {tally.last_error.line()}")
+
+    # Waiting and telling
+
+    def _heard(self) -> None:
+        self._heard_at, self._trouble = time.monotonic(), ""
+
+    async def _wait(self, trouble: CacheError) -> None:
+        """Wait a little for a server that does not answer or cannot yet; give up after a while."""
+        silent_s = time.monotonic() - self._heard_at
+        self._trouble = f"waiting: {trouble.message}"
+        if silent_s > PATIENCE_S:
+            self.stop(trouble.line())
+            return
+        try:
+            pause_s = min(RETRY_MOST_S, max(RETRY_S, silent_s / 4))
+            await asyncio.wait_for(self._stopped.wait(), pause_s)
+        except TimeoutError:
+            return
+
+    def progress(self) -> Progress:
+        """Return where it stands."""
+        words = "paused" if self._pacer.paused else self._trouble or self._words()
+        spooled = self._spool.stored_bytes if self._spool is not None else None
+        return self._tally.progress(note=words, p99_us=self._pacer.p99_us, kept_bytes=spooled)
+
+    async def report(self, progress: Callable[[Progress], None] | None, note: Callable[[], None]) -> None:
+        """Tell how far it is, until cancelled."""
+        noted_at = time.monotonic()
+        while True:
+            await asyncio.sleep(SHOWN_S)
+            if progress is not None:
+                progress(self.progress())
+            if time.monotonic() - noted_at > NOTED_S:
+                noted_at = time.monotonic()
+                await asyncio.to_thread(note)
+
+
+async def watched(
+    running: Running,
+    source: Source,
+    *,
+    pacer: Pacer,
+    progress: Callable[[Progress], None] | None,
+    note: Callable[[], None],
+    cancel: asyncio.Event | None,
+) -> list[bytes]:
+    """Run it with its pace watched and its progress told; return some of the keys that were written.
+
+    `note` is called in a thread every few seconds: it writes to the journal how far things are.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    others = [asyncio.create_task(pacer.watch(source)), asyncio.create_task(running.report(progress, note))]
+    if cancel is not None:
+        others.append(asyncio.create_task(running.heed(cancel)))
+    try:
+        await running.run()
+    finally:
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        sys.setswitchinterval(before)
+    if progress is not None:
+        progress(running.progress())
+    return running.written
