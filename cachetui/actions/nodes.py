@@ -106,7 +106,8 @@ async def verify_nodes(plan: Plan, source: Source) -> tuple[bool | None, tuple[s
     drift: list[str] = []
     if good and bad:
         drift.append(f"drift: {len(good)} of {len(plan.nodes)} nodes have the new {name}, not {', '.join(bad)}")
-        drift.append(f"nothing was taken back: do it again, or go back with {plan.undo}")
+        way_back = plan.undo if plan.undo.startswith("no undo") else f"or go back with {plan.undo}"
+        drift.append(f"nothing was taken back: do it again; {way_back}")
     elif good:
         drift.append(f"drift: the nodes show {name} differently")
     return False, (*drift, *lines)

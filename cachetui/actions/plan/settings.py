@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cachetui.actions.plan.base import Needs, Plan, stamped, typed_name
 from cachetui.actions.plan.commands import Command
@@ -45,7 +46,8 @@ def plan_policy(
     if allowed and policy not in allowed:
         raise BadUsage(f"no such policy here: {printable(policy, 40)}", f"this server allows {', '.join(allowed)}")
     reach = Reach(tuple(nodes))
-    effect = policy_effect(stats, policy)
+    differing = len(reach.befores("maxmemory-policy")) > 1
+    effect = policy_effect(replace(stats, policy=None) if differing else stats, policy)
     elsewhere = reach.effects_elsewhere(stats, lambda there: policy_effect(there, policy))
     return setting_plan(
         identity,

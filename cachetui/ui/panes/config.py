@@ -30,6 +30,7 @@ class ConfigPane(TablePane):
         super().__init__(id=id)
         self.table = Table(_ALONE)
         self._shown: SettingsByNode | None = None
+        self._rows: list[Row] = []
 
     def title(self, scene: Scene) -> str:
         found = scene.settings_by_node
@@ -67,18 +68,17 @@ class ConfigPane(TablePane):
         found = scene.settings_by_node
         if found is None:
             return []
-        if found is self._shown and not self.table.needle:
-            return self.table.rows if self.table.sort_column is None else _rows(found)
-        self._shown = found
-        self.table.columns = _SEVERAL if len(found.nodes) > 1 else _ALONE
-        return _rows(found)
+        if found is not self._shown:
+            self._shown, self._rows = found, _rows(found)
+            self.table.columns = _SEVERAL if len(found.nodes) > 1 else _ALONE
+        return self._rows
 
     def detail(self, scene: Scene, width: int) -> list[Line]:
         found, name = scene.settings_by_node, self.selected()
         if found is None or name is None:
             return []
         lines = []
-        for node in found.nodes[: self.detail_rows - 2]:
+        for node in found.nodes[: self.detail_rows - 3]:
             value = node.values.get(name, text.UNKNOWN) or "(empty)"
             who = f"{node.address} {node.role} "
             lines.append(line((who, "muted"), text.fit(value, max(8, width - len(who))).rstrip()))
