@@ -62,6 +62,7 @@ class Look:
     theme: str | None = None
     interval: float | None = None
     separator: str | None = None
+    tag_template: str | None = None
     read_only: bool | None = None
     slow_link: bool | None = None
     ascii: bool | None = None
@@ -244,6 +245,13 @@ def _interval(reader: _Reader, at: tuple[str, ...], value: object) -> float:
     return float(value)
 
 
+def _tag_template(reader: _Reader, at: tuple[str, ...], value: object) -> str:
+    text = _text(reader, at, value)
+    if text.count("{tag}") != 1 or not text.isprintable():
+        raise reader.error(at, "tag_template is a name with {tag} in it, once", 'write tag_template = "tag:{tag}"')
+    return text
+
+
 def _keymap(reader: _Reader, at: tuple[str, ...], value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise reader.error(at, "keymap is a table of command = press", 'write quit = "ctrl+q" under [keymap]')
@@ -311,6 +319,7 @@ _LOOK: dict[str, Check] = {
     "theme": _theme,
     "interval": _interval,
     "separator": _text,
+    "tag_template": _tag_template,
     "read_only": _flag,
     "slow_link": _flag,
     "ascii": _flag,

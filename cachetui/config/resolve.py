@@ -219,6 +219,7 @@ def _settings(arguments: Arguments, environ: Mapping[str, str], config: Config, 
         ascii=arguments.ascii or _first(own.ascii, common.ascii, False),
         color=not (arguments.no_color or environ.get("NO_COLOR")),
         separator=_first(own.separator, common.separator, Settings().separator),
+        tag_template=_first(own.tag_template, common.tag_template, Settings().tag_template),
         keymap={**common.keymap, **own.keymap},
         profile=profile.name if profile else "",
     )
