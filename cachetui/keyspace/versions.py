@@ -11,7 +11,7 @@ PLACE = b"{version}"
 """Stands for the version in a pattern."""
 
 _WORDS = frozenset((b"version", b"ver", b"v", b"gen", b"generation", b"epoch"))
-_PARTS = re.compile(rb"[^0-9A-Za-z_-]")
+_PARTS = re.compile(rb"[:./|#]")
 _BETWEEN = rb"[^0-9A-Za-z]"
 _SIGNS = re.compile(rb"([*?\[\]\\^])")
 
