@@ -21,6 +21,7 @@ from cachetui.actions.send import run_together, send, stopped
 from cachetui.actions.spool import Head, Spool
 from cachetui.actions.sweep import sweep
 from cachetui.actions.tally import Failure, Outcome, Progress, Tally
+from cachetui.actions.undo import directory_of, undo
 from cachetui.errors import CacheError, Changed, Refused
 from cachetui.model import JournalEntry
 from cachetui.source.base import Source
@@ -56,9 +57,9 @@ async def apply(
     trouble = ""
     swept: list[bytes] = []
     try:
-        if plan.sweep is not None:
-            pacer = pacer or Pacer.of(plan.sweep)
-            swept = await _sweep(
+        if plan.sweep is not None or plan.undoes:
+            pacer = pacer or (Pacer() if plan.sweep is None else Pacer.of(plan.sweep))
+            swept = await _in_batches(
                 plan, source, tally, entry, journal=journal, progress=progress, cancel=cancel, pacer=pacer
             )
         else:
@@ -90,6 +91,7 @@ def _begin(plan: Plan, journal: Journal, found: Survey) -> JournalEntry:
         outcome="started",
         left=plan.count,
         undo=plan.undo,
+        undoes=plan.undoes,
     )
     try:
         journal.append(entry)
@@ -123,7 +125,7 @@ def _account(entry: JournalEntry, tally: Tally, outcome: str, reason: str = "") 
     )
 
 
-async def _sweep(
+async def _in_batches(
     plan: Plan,
     source: Source,
     tally: Tally,
@@ -134,13 +136,17 @@ async def _sweep(
     cancel: asyncio.Event | None,
     pacer: Pacer,
 ) -> list[bytes]:
-    """Run a sweep with its spool open; return some of the keys that were written."""
+    """Run a sweep with its spool open, or an undo; return some of the keys that were written."""
 
     def note() -> None:
         # How far it is matters less than that it goes on: the end is written again, and its trouble told.
         with contextlib.suppress(CacheError):
             journal.append(_account(entry, tally, "running"))
 
+    if plan.undoes:
+        return await undo(
+            plan, source, tally, journal=journal.path, pacer=pacer, progress=progress, note=note, cancel=cancel
+        )
     spool = await asyncio.to_thread(_opened_spool, plan, journal)
     try:
         return await sweep(plan, source, tally, spool=spool, pacer=pacer, progress=progress, note=note, cancel=cancel)
@@ -166,7 +172,7 @@ def _opened_spool(plan: Plan, journal: Journal) -> Spool | None:
         selection=selection,
         operation=wanted.operation,
     )
-    return Spool(journal.path.parent / "undo", head, wanted.keep.max_bytes)
+    return Spool(directory_of(journal.path), head, wanted.keep.max_bytes)
 
 
 async def _run(
@@ -209,6 +215,8 @@ async def _verify(
             return await verify_nodes(plan, source)
         if plan.expects is not None:
             return await _verify_setting(plan, source)
+        if plan.undoes and swept:
+            return await _verify_there(source, swept)
         if plan.sweep is not None and plan.sweep.operation.kind != "delete":
             return await _verify_expiry(source, swept, wanted=plan.sweep.operation.kind == "expire")
         if plan.deletes:
@@ -241,6 +249,14 @@ async def _verify_expiry(source: Source, keys: Sequence[bytes], *, wanted: bool)
     if not differing:
         return True, (f"{len(keys):,} of the keys were looked up again: {'a' if wanted else 'no'} TTL",)
     return None, (f"{differing:,} of {len(keys):,} keys looked up again differ: written again since",)
+
+
+async def _verify_there(source: Source, keys: Sequence[bytes]) -> tuple[bool | None, tuple[str, ...]]:
+    facts = (await source.facts(keys, size=False)).facts
+    gone = sum(not known.exists for known in facts)
+    if not gone:
+        return True, (f"{len(keys):,} of the keys were looked up again: there",)
+    return None, (f"{gone:,} of {len(keys):,} keys looked up again are gone: expired, or deleted since",)
 
 
 async def _verify_gone(source: Source, keys: Sequence[bytes]) -> tuple[bool | None, tuple[str, ...]]:

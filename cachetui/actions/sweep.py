@@ -39,12 +39,12 @@ async def _strokes(wanted: Sweep, source: Source) -> Strokes:
     identity = source.identity or await source.open()
     memcached = identity.kind == "memcached"
     absolute = not memcached and (await source.flags(("PEXPIRETIME",))).get("PEXPIRETIME") is not None
-    ahead_ms = 0 if memcached or wanted.operation.kind != "expire" else await _ahead_ms(source)
+    ahead = 0 if memcached or wanted.operation.kind != "expire" else await ahead_ms(source)
     one_slot = identity.mode != "cluster"
-    return strokes_for(wanted, memcached=memcached, one_slot=one_slot, absolute=absolute, ahead_ms=ahead_ms)
+    return strokes_for(wanted, memcached=memcached, one_slot=one_slot, absolute=absolute, ahead_ms=ahead)
 
 
-async def _ahead_ms(source: Source) -> int:
+async def ahead_ms(source: Source) -> int:
     """Return how much later it is on the server than here. Raises CacheError."""
     began_s = time.time()
     (reply,) = await source.execute([(b"TIME",)])

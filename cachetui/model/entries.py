@@ -149,5 +149,7 @@ class JournalEntry:
     """Keys or clients that were gone already."""
     skipped: int = 0
     """Left alone on purpose."""
+    undoes: str = ""
+    """The receipt that this undid."""
     unknown: int = 0
     """Sent when the connection broke: carried out or not, nobody knows."""

@@ -86,10 +86,16 @@ class Plan:
     """Addresses of the nodes (as `Source.settings` calls them) that get all `steps` each; none: the target itself."""
     reworded: bool = False
     """The server may show `expects` in words of its own: only the value before counts as not set."""
+    undoes: str = ""
+    """The receipt that this undoes; `steps` are examples then."""
+    expected: int | None = None
+    """Of an undo: how many keys were kept."""
 
     @property
     def count(self) -> int:
         """Return how many keys or commands it is about, as far as is known."""
+        if self.expected is not None:
+            return self.expected
         if self.sweep is not None and self.sweep.selection.keys is None:
             return self.sweep.expected or 0
         return len(self.steps) * max(1, len(self.nodes))
@@ -135,6 +141,8 @@ def stamped(
     shows: tuple[Check, ...] = (),
     fresh: tuple[tuple[bytes, int], ...] = (),
     sweep: Sweep | None = None,
+    undoes: str = "",
+    expected: int | None = None,
     back: tuple[tuple[str, str, str], ...] = (),
     nodes: tuple[str, ...] = (),
     reworded: bool = False,
@@ -166,6 +174,8 @@ def stamped(
         shows=shows,
         fresh=fresh,
         sweep=sweep,
+        undoes=undoes,
+        expected=expected,
         back=back,
         nodes=nodes,
         reworded=reworded,

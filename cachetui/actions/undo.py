@@ -1,0 +1,166 @@
+"""Undo: a plan made of what was kept, and how it is carried out. What was written since is never overwritten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+
+from cachetui.actions.pace import Pacer
+from cachetui.actions.plan import Command, Plan, refuse_replica
+from cachetui.actions.plan.base import BATCH, Needs, stamped
+from cachetui.actions.plan.commands import render
+from cachetui.actions.returning import Returning, add, restore, returning_for
+from cachetui.actions.running import Batch, Running, watched
+from cachetui.actions.spool import SUFFIX, Kept, Kind, Stored, newest_first, opened, stored
+from cachetui.actions.sweep import ahead_ms
+from cachetui.actions.tally import Progress, Tally
+from cachetui.errors import BadUsage, Refused
+from cachetui.model import Identity
+from cachetui.source.base import Source
+from cachetui.text import size
+
+EXAMPLES = 10
+WORDS: dict[Kind, tuple[str, str]] = {
+    "delete": ("bring back", "with their values and expiries"),
+    "ttl": ("give the old expiry back to", "where they still have the one they were given"),
+    "write": ("put back", "where they are still as they were written"),
+    "settings": ("set back", ""),
+}
+
+
+def directory_of(journal: Path) -> Path:
+    """Return where the copies lie that belong to this journal."""
+    return journal.parent / "undo"
+
+
+def receipts(journal: Path, target: str | None = None) -> list[Stored]:
+    """Return what can be undone, the newest first; of one target or of all."""
+    found = stored(directory_of(journal))
+    return [one for one in found if target is None or one.head.target == target]
+
+
+def found(journal: Path, receipt: str) -> Stored:
+    """Return what is kept under a receipt. Raises BadUsage where nothing is."""
+    path = directory_of(journal) / f"{receipt}{SUFFIX}"
+    if "/" in receipt or not path.exists():
+        raise BadUsage(f"nothing is kept under {render((receipt.encode(),), 60)}", "see cachetui undo --list")
+    return opened(path)
+
+
+def plan_undo(identity: Identity, target: str, what: Stored) -> Plan:
+    """Plan the way back of one receipt. Raises Refused for another target or server, or while its write goes on."""
+    head = what.head
+    if head.target != target:
+        raise Refused(f"that was done on {head.target}, not on {target}", "connect there to undo it")
+    if head.server != identity.kind:
+        raise Refused(f"that was done on {head.server}, and this is {identity.kind} now", "nothing was changed")
+    if what.running:
+        raise Refused("that write still goes on", "stop it first")
+    refuse_replica(identity)
+    verb, how = WORDS[head.kind]
+    lines = [
+        f"{verb} {what.keys:,} keys of {target} {how}",
+        f"what is undone: {head.title}",
+        "a key that was written since is left as it is, and counted; one that would have expired by now stays away",
+        f"kept: {size(what.stored_bytes)} in {what.path.name}",
+    ]
+    if what.damaged:
+        lines.append("warning: the end of the file is torn; what it held does not come back")
+    needs: Needs = "delete" if head.kind == "delete" else "ttl"
+    steps = list(_examples(what, memcached=identity.kind == "memcached"))
+    undo = "no undo: do it again to take them away again"
+    return stamped(
+        identity,
+        target,
+        f"Undo: {head.title}",
+        steps,
+        lines,
+        needs=needs,
+        risk="medium",
+        undo=undo,
+        batch=BATCH,
+        undoes=head.receipt,
+        expected=what.keys,
+    )
+
+
+def _examples(what: Stored, *, memcached: bool) -> Iterator[Command]:
+    strokes = returning_for(what.head.kind, memcached=memcached, absolute=False, ahead_ms=0)
+    for frame in newest_first(what.path):
+        for record in frame[:EXAMPLES]:
+            strokes.records[record.key] = record
+            yield from _example(what.head.kind, record, strokes, memcached=memcached)
+        return
+
+
+def _example(kind: Kind, record: Kept, strokes: Returning, *, memcached: bool) -> Sequence[Command]:
+    if kind == "delete":
+        return [add(record) if memcached else restore(record)]
+    return strokes.writes([record.key], [])
+
+
+async def undo(
+    plan: Plan,
+    source: Source,
+    tally: Tally,
+    *,
+    journal: Path,
+    pacer: Pacer,
+    progress: Callable[[Progress], None] | None,
+    note: Callable[[], None],
+    cancel: asyncio.Event | None,
+) -> list[bytes]:
+    """Carry out a plan of `plan_undo`; return some of the keys that were put back. Failures are in `tally`.
+
+    When nothing is left that could be put back later, the copies are removed.
+    """
+    what = found(journal, plan.undoes)
+    memcached = plan.kind == "memcached"
+    absolute = not memcached and (await source.flags(("PEXPIRETIME",))).get("PEXPIRETIME") is not None
+    ahead = 0 if memcached else await ahead_ms(source)
+    strokes = returning_for(what.head.kind, memcached=memcached, absolute=absolute, ahead_ms=ahead)
+    running = Undoing(what, source, tally, strokes, pacer=pacer)
+    written = await watched(running, source, pacer=pacer, progress=progress, note=note, cancel=cancel)
+    if not (tally.left > 0 or tally.in_flight or tally.failed):
+        what.path.unlink(missing_ok=True)
+    return written
+
+
+class Undoing(Running):
+    """The keys of a receipt, the newest first."""
+
+    def __init__(self, what: Stored, source: Source, tally: Tally, strokes: Returning, *, pacer: Pacer) -> None:
+        super().__init__(source, tally, strokes, pacer=pacer)
+        self._what, self._returning = what, strokes
+
+    async def _batches(self) -> AsyncIterator[list[bytes]]:
+        frames = newest_first(self._what.path)
+        newer: set[bytes] = set()
+        """Keys of which an older copy is still to come: the newer one counts."""
+        while (frame := await asyncio.to_thread(next, frames, None)) is not None:
+            records = self._returning.records
+            chosen: list[Kept] = []
+            for record in frame:
+                if record.key in newer:
+                    self._tally.left -= 1
+                    if not record.again:
+                        newer.discard(record.key)
+                    continue
+                if record.again:
+                    newer.add(record.key)
+                chosen.append(record)
+            keys = [record.key for record in chosen if record.key not in records]
+            self._tally.left -= len(chosen) - len(keys)
+            records.update((record.key, record) for record in chosen if record.key not in records)
+            for batch in self._cut(keys):
+                yield batch
+
+    def _forget(self, batch: Batch, key: bytes) -> None:
+        super()._forget(batch, key)
+        self._returning.records.pop(key, None)
+
+    def _end_all(self, batch: Batch, keys: Sequence[bytes]) -> None:
+        super()._end_all(batch, keys)
+        for key in keys:
+            self._returning.records.pop(key, None)
