@@ -390,3 +390,20 @@ def test_one_node_alone_is_no_list_of_nodes() -> None:
     alone = (NodeSettings("h:1", "primary", myself=True, values={"hz": "10"}),)
     plan = plan_setting(Identity("redis"), "redis://h:1", "hz", None, "20", nodes=alone)
     assert plan.nodes == () and plan.count == 1 and plan.back == (("hz", "10", "20"),)
+
+
+async def test_through_a_sentinel_the_primary_and_its_replica_are_set(
+    new_server: Callable[..., Server], journal: Journal
+) -> None:
+    primary = new_server("redis7")
+    replica = new_server("redis7", "--replicaof", "127.0.0.1", str(primary.port))
+    await until(lambda: is_followed(primary))
+    sentinel = launch.sentinel_server(launch.redis7(), primary)
+    try:
+        async with opened(f"redis+sentinel://{sentinel.address}/mymaster") as source:
+            plan = await policy_plan(source, "allkeys-lru")
+            assert plan.nodes == (primary.address, replica.address)
+            assert (await run(plan, source, journal)).verified is True
+    finally:
+        launch.remove(sentinel)
+    assert setting(primary, "maxmemory-policy") == setting(replica, "maxmemory-policy") == "allkeys-lru"
