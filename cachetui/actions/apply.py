@@ -18,12 +18,13 @@ from cachetui.actions.nodes import is_set, run_on_nodes, verify_nodes
 from cachetui.actions.pace import Pacer
 from cachetui.actions.plan import Plan
 from cachetui.actions.send import run_together, send, stopped
-from cachetui.actions.spool import Head, Spool
+from cachetui.actions.spool import Head, Kept, Kind, Spool
 from cachetui.actions.sweep import sweep
 from cachetui.actions.tally import Failure, Outcome, Progress, Tally
+from cachetui.actions.touched import copied, keys_of, with_after
 from cachetui.actions.undo import directory_of, undo
-from cachetui.errors import CacheError, Changed, Refused
-from cachetui.model import JournalEntry
+from cachetui.errors import CacheError, Changed, Denied, Refused, ServerError, Unsupported
+from cachetui.model import JournalEntry, Keep
 from cachetui.source.base import Source
 
 __all__ = ["Failure", "Guard", "Outcome", "Pacer", "Progress", "apply"]
@@ -63,7 +64,7 @@ async def apply(
                 plan, source, tally, entry, journal=journal, progress=progress, cancel=cancel, pacer=pacer
             )
         else:
-            await _run(plan, source, tally, progress, cancel)
+            await _run_kept(plan, source, tally, journal=journal, progress=progress, cancel=cancel)
     except CacheError as error:
         tally.reason = error.line()
     finally:
@@ -158,21 +159,57 @@ async def _in_batches(
 
 def _opened_spool(plan: Plan, journal: Journal) -> Spool | None:
     """Open what keeps the way back, where the plan has one."""
-    wanted = plan.sweep
-    if wanted is None or wanted.keep is None:
+    if plan.sweep is None or plan.sweep.keep is None:
         return None
-    selection = wanted.selection if wanted.selection.keys is None else None
+    return _spool_of(plan, journal, "delete" if plan.sweep.operation.kind == "delete" else "ttl")
+
+
+def _spool_of(plan: Plan, journal: Journal, kind: Kind) -> Spool:
+    wanted = plan.sweep
     head = Head(
         receipt=plan.id,
         target=plan.target,
         server=plan.kind,
         title=plan.title,
         created_at=plan.created_at,
-        kind="delete" if wanted.operation.kind == "delete" else "ttl",
-        selection=selection,
-        operation=wanted.operation,
+        kind=kind,
+        selection=wanted.selection if wanted is not None and wanted.selection.keys is None else None,
+        operation=wanted.operation if wanted is not None else None,
     )
-    return Spool(directory_of(journal.path), head, wanted.keep.max_bytes)
+    most = wanted.keep.max_bytes if wanted is not None and wanted.keep is not None else Keep().max_bytes
+    return Spool(directory_of(journal.path), head, most)
+
+
+async def _run_kept(
+    plan: Plan,
+    source: Source,
+    tally: Tally,
+    *,
+    journal: Journal,
+    progress: Callable[[Progress], None] | None,
+    cancel: asyncio.Event | None,
+) -> None:
+    """Run a small plan, with the keys that it writes kept before and looked at after it, where that is possible."""
+    keys = keys_of(plan)
+    records: list[Kept] = []
+    if keys:
+        # Without a copy there is no undo for it; that is no reason to refuse what was confirmed.
+        with contextlib.suppress(ServerError, Denied, Unsupported):
+            records = await copied(source, keys)
+    if not records:
+        await _run(plan, source, tally, progress, cancel)
+        return
+    spool = await asyncio.to_thread(_spool_of, plan, journal, "write")
+    try:
+        await asyncio.to_thread(spool.add, records)
+        await _run(plan, source, tally, progress, cancel)
+        if tally.done or tally.in_flight:
+            # What was done is done; without this look its undo will say that it cannot be sure.
+            with contextlib.suppress(CacheError):
+                await asyncio.to_thread(spool.add, await with_after(source, records))
+                tally.kept = len(records)
+    finally:
+        spool.close(empty=not (tally.done or tally.in_flight))
 
 
 async def _run(

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 from cachetui.actions.plan import Command
 from cachetui.actions.plan.keys import MEMCACHED_RELATIVE_S
+from cachetui.actions.scripts import PUT_BACK, call
 from cachetui.actions.spool import Kept, Kind
 from cachetui.actions.strokes import Fate, Sight, Strokes
+from cachetui.actions.touched import UNKNOWN
 from cachetui.errors import CacheError, ServerError
 
 NEAR_MS = 1000
 """Expiries that are read as what is left differ so much at most when they are the same."""
 TAKEN = "written since, and left as it is"
+UNSURE = "begun and never looked at again: compare it by hand"
 EXPIRED = "would have expired by now"
 
 
@@ -99,6 +102,21 @@ class Retiming(Returning):
         return [_changed(reply) for reply in replies]
 
 
+class PuttingBack(Returning):
+    """Give keys their old content back where they are still as they were written."""
+
+    verb = b"RESTORE"
+
+    def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
+        return [Sight(True, alone=UNSURE if self.records[key].became == UNKNOWN else "") for key in keys]
+
+    def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
+        return [put_back(self.records[key]) for key in keys]
+
+    def fates(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Fate | CacheError]:
+        return ["taken" if reply == -1 else _restored(reply) for reply in replies]
+
+
 class Adding(Returning):
     """Bring Memcached items back where there are none."""
 
@@ -143,6 +161,8 @@ def returning_for(kind: Kind, *, memcached: bool, absolute: bool, ahead_ms: int)
     """Return how a receipt of this kind is undone (see `strokes_for`)."""
     if memcached:
         return Adding() if kind == "delete" else Touching()
+    if kind == "write":
+        return PuttingBack()
     return Restoring(ahead_ms) if kind == "delete" else Retiming(absolute=absolute, ahead_ms=ahead_ms)
 
 
@@ -150,6 +170,12 @@ def restore(record: Kept) -> Command:
     """Return the command that brings a Redis key back as it was, with its expiry."""
     at_ms = max(0, record.expires_at_ms)
     return (b"RESTORE", record.key, b"%d" % at_ms, record.value or b"", *((b"ABSTTL",) if at_ms else ()))
+
+
+def put_back(record: Kept) -> Command:
+    """Return the command that makes a Redis key what it was, if nobody has written it since."""
+    at_ms = b"%d" % max(0, record.expires_at_ms)
+    return call(PUT_BACK, (record.key,), (record.became, record.value or b"", at_ms))
 
 
 def add(record: Kept) -> Command:

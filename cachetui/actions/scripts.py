@@ -59,7 +59,19 @@ return out
 """
 
 
-_SCRIPTS = {hashlib.sha1(body).hexdigest().encode(): body for body in (COPY, DELETE)}
+PUT_BACK = b"""\
+local dump = redis.call('DUMP', KEYS[1])
+if (dump and string.sub(dump, -8) or '') ~= ARGV[1] then return -1 end
+if ARGV[2] == '' then
+  if dump then redis.call('UNLINK', KEYS[1]) end
+else
+  redis.call('RESTORE', KEYS[1], ARGV[3], ARGV[2], 'REPLACE', 'ABSTTL')
+end
+return 1
+"""
+"""Give one key its old content back (empty: none) if it is still as it was written."""
+
+_SCRIPTS = {hashlib.sha1(body).hexdigest().encode(): body for body in (COPY, DELETE, PUT_BACK)}
 _DIGESTS = {body: digest for digest, body in _SCRIPTS.items()}
 
 

@@ -130,10 +130,10 @@ class Spool:
         self.stored_bytes += len(frame)
         self.keys += len(records)
 
-    def close(self) -> None:
-        """Bring all to the disk; without records nothing is left behind."""
+    def close(self, *, empty: bool = False) -> None:
+        """Bring all to the disk; without records, or where they are worth nothing (`empty`), the file goes."""
         with _explained(self.path):
-            if self.keys == 0:
+            if self.keys == 0 or empty:
                 self.path.unlink(missing_ok=True)
             os.fsync(self._file)
             os.close(self._file)

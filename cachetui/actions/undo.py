@@ -67,7 +67,7 @@ def plan_undo(identity: Identity, target: str, what: Stored) -> Plan:
     ]
     if what.damaged:
         lines.append("warning: the end of the file is torn; what it held does not come back")
-    needs: Needs = "delete" if head.kind == "delete" else "ttl"
+    needs: Needs = {"delete": "delete", "write": "edit"}.get(head.kind, "ttl")  # type: ignore[assignment]
     steps = list(_examples(what, memcached=identity.kind == "memcached"))
     undo = "no undo: do it again to take them away again"
     return stamped(
@@ -97,6 +97,8 @@ def _examples(what: Stored, *, memcached: bool) -> Iterator[Command]:
 def _example(kind: Kind, record: Kept, strokes: Returning, *, memcached: bool) -> Sequence[Command]:
     if kind == "delete":
         return [add(record) if memcached else restore(record)]
+    if kind == "write":
+        return [restore(record) if record.value is not None else (b"UNLINK", record.key)]
     return strokes.writes([record.key], [])
 
 

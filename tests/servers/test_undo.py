@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from cachetui.actions import touched
 from cachetui.actions.apply import Outcome, apply
 from cachetui.actions.journal import Journal
 from cachetui.actions.plan import Plan
+from cachetui.actions.plan.base import stamped
 from cachetui.actions.undo import found, plan_undo, receipts
 from cachetui.config import parse_target
 from cachetui.errors import BadUsage, CacheError, Refused
@@ -208,3 +210,46 @@ async def test_a_full_spool_stops_and_what_is_left_stays(redis_like: Server, sou
     assert len(everything(redis_like)) == outcome.left
     assert (await undone(plan.id, source, journal)).done == outcome.done
     assert len(everything(redis_like)) == 600
+
+
+WRITES: list[tuple[bytes, ...]] = [
+    (b"SET", b"k:soon", b"changed", b"KEEPTTL"),
+    (b"HSET", b"k:hash", b"f", b"changed"),
+    (b"RENAMENX", b"k:list", b"renamed"),
+    (b"SET", b"new", b"v"),
+    (b"UNLINK", b"k:text"),
+]
+
+
+@pytest.mark.parametrize("write", WRITES, ids=[command[0].decode() + str(at) for at, command in enumerate(WRITES)])
+async def test_a_small_write_is_taken_back(
+    redis_like: Server, source: Source, journal: Journal, write: tuple[bytes, ...]
+) -> None:
+    for command in EVERY_TYPE:
+        redis_like.command(*command)
+    before = everything(redis_like)
+    plan = edit(source, write)
+    outcome = await run(plan, source, journal)
+    assert (outcome.state, outcome.kept) == ("done", len(touched.keys_of(plan))), outcome.line()
+    assert everything(redis_like).keys() != before.keys() or everything(redis_like) != before
+    assert (await undone(plan.id, source, journal)).failed == 0
+    after = everything(redis_like)
+    assert {key: dump for key, (dump, _) in after.items()} == {key: dump for key, (dump, _) in before.items()}
+    assert abs(after[b"k:soon"][1] - before[b"k:soon"][1]) <= 1
+
+
+async def test_a_small_write_is_not_taken_back_over_another(
+    redis_like: Server, source: Source, journal: Journal
+) -> None:
+    redis_like.command("SET", "k", "old")
+    plan = edit(source, (b"SET", b"k", b"ours"))
+    await run(plan, source, journal)
+    redis_like.command("SET", "k", "theirs")
+    outcome = await undone(plan.id, source, journal)
+    assert (outcome.done, outcome.skipped) == (0, 1) and "written since" in outcome.line()
+    assert redis_like.command("GET", "k") == b"theirs"
+
+
+def edit(source: Source, command: tuple[bytes, ...]) -> Plan:
+    assert source.identity is not None
+    return stamped(source.identity, source.name, "Edit", [command], ["x"], needs="edit", risk="low", undo="")

@@ -1,0 +1,67 @@
+"""The keys that a small plan writes: how they were, for the way back, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cachetui.actions.plan import Plan
+from cachetui.actions.scripts import COPY, LATER, ask, call
+from cachetui.actions.spool import Kept
+from cachetui.actions.strokes import CHECKSUM_BYTES, TOO_BIG
+from cachetui.errors import CacheError, ServerError, Unsupported
+from cachetui.model import Keep
+from cachetui.source.base import Source
+
+MOST = 1000
+"""A plan that writes more keys has no way back."""
+UNKNOWN = b"?"
+"""What became of a key is not known: the write was begun, and nobody has looked since."""
+_TWO_KEYS = frozenset((b"RENAME", b"RENAMENX", b"COPY"))
+
+
+def keys_of(plan: Plan) -> tuple[bytes, ...]:
+    """Return the Redis keys that the plan's commands write; none where it is no small plan on keys."""
+    if plan.needs != "edit" or plan.kind == "memcached" or plan.sweep is not None or plan.undoes:
+        return ()
+    keys: dict[bytes, None] = {}
+    for command in plan.steps:
+        keys |= dict.fromkeys(command[1 : 3 if command[0].upper() in _TWO_KEYS else 2])
+        if len(keys) > MOST:
+            return ()
+    return tuple(keys)
+
+
+async def copied(source: Source, keys: Sequence[bytes]) -> list[Kept]:
+    """Return how the keys are now. Raises CacheError where one of them cannot be copied."""
+    rows = await _rows(source, keys)
+    return [_kept(key, row) for key, row in zip(keys, rows, strict=True)]
+
+
+async def with_after(source: Source, records: Sequence[Kept]) -> list[Kept]:
+    """Return the records with what has become of each key by now. Raises CacheError."""
+    rows = await _rows(source, [record.key for record in records])
+    after = [row[0][-CHECKSUM_BYTES:] if isinstance(row, list) else b"" if row is None else UNKNOWN for row in rows]
+    return [record._replace(became=became, again=True) for record, became in zip(records, after, strict=True)]
+
+
+async def _rows(source: Source, keys: Sequence[bytes]) -> list[object]:
+    absolute = (await source.flags(("PEXPIRETIME",))).get("PEXPIRETIME") is not None
+    limits = (b"%d" % Keep().max_key_bytes, b"1" if absolute else b"0")
+    rows: list[object] = []
+    for reply in await ask(source, [call(COPY, (key,), limits) for key in keys]):
+        if isinstance(reply, CacheError):
+            raise reply
+        if not isinstance(reply, list) or len(reply) != 1:
+            raise ServerError("the script's reply makes no sense")
+        rows += reply
+    return rows
+
+
+def _kept(key: bytes, row: object) -> Kept:
+    if row is None:
+        return Kept(key, None, became=UNKNOWN)
+    if isinstance(row, list) and len(row) == 2 and isinstance(row[0], bytes) and isinstance(row[1], int):
+        return Kept(key, row[0], row[1], became=UNKNOWN)
+    if isinstance(row, int) and row != LATER:
+        raise Unsupported(f"a key is {TOO_BIG}", "to copy it would hold up the server")
+    raise ServerError("DUMP: the reply makes no sense")
