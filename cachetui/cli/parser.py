@@ -95,6 +95,55 @@ def _policy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do it; without, only the plan is shown")
 
 
+def _invalidate(parser: argparse.ArgumentParser) -> None:
+    parser.conflict_handler = "resolve"  # here a key is a key of the cache
+    _which_keys(parser)
+    _what_becomes(parser)
+    parser.add_argument(
+        "--client-key", metavar="FILE", dest="key", help="the client certificate's key (elsewhere --key)"
+    )
+    parser.add_argument("--yes", action="store_true", help="do it; without, only the plan is shown")
+    parser.add_argument("--confirm", metavar="NAME", help="the target's name, where the plan asks for it")
+    _json(parser)
+
+
+def _which_keys(parser: argparse.ArgumentParser) -> None:
+    keys = parser.add_argument_group("which keys")
+    keys.add_argument("--key", metavar="K", dest="keys_", action="append", help="this key; --key A --key B for several")
+    keys.add_argument("--keys-from", metavar="FILE", help="those in a file, one a line as `keys` prints them; -: stdin")
+    keys.add_argument("--raw", action="store_true", help="names in the file are bytes, not escaped")
+    keys.add_argument("--pattern", metavar="GLOB", help="names that match, as SCAN matches")
+    keys.add_argument("--regex", metavar="RE", help="names in which this is found; also with --pattern")
+    keys.add_argument("--tag", metavar="T", help="the members of a tag's set (tag_template), and the set")
+    keys.add_argument("--version-key", metavar="K", help="raise this number by one: INCR")
+    keys.add_argument("--version-pattern", metavar="GLOB", help="names of one version, with {version} in it")
+    keys.add_argument(
+        "--flush", nargs="?", const=0, type=_whole(0, 30 * 86400), metavar="DELAY", help="Memcached: all, in DELAY s"
+    )
+    keys.add_argument("--resume", metavar="RECEIPT", help="go on with what was stopped")
+    keys.add_argument("--type", metavar="T", dest="type_", help="only this type")
+    ttl = keys.add_mutually_exclusive_group()
+    ttl.add_argument("--with-ttl", dest="ttl", action="store_const", const=True, help="only keys that expire")
+    ttl.add_argument("--without-ttl", dest="ttl", action="store_const", const=False, help="only keys that do not")
+    keys.add_argument("--idle", type=_seconds(0, 10**9), metavar="S", help="only keys nobody has used for S seconds")
+
+
+def _what_becomes(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_argument_group("what becomes of them (without: they are deleted)")
+    until = how.add_mutually_exclusive_group()
+    until.add_argument("--expire", type=_seconds(0, 10**9), metavar="S", help="they expire in S seconds")
+    until.add_argument("--persist", action="store_true", help="they stay: no TTL any more")
+    how.add_argument("--jitter", type=_seconds(0, 10**9), metavar="S", help="each up to S seconds later, at random")
+    how.add_argument("--rate", type=_whole(1), metavar="N", help="at most N keys a second")
+    how.add_argument(
+        "--p99",
+        type=_seconds(0.1, 60_000, "milliseconds"),
+        metavar="MS",
+        help="slower while others wait longer than MS",
+    )
+    how.add_argument("--no-undo", action="store_true", help="keep no copies: faster, and no way back")
+
+
 def _log(parser: argparse.ArgumentParser) -> None:
     _json(parser)
     parser.add_argument("--limit", type=_whole(1), metavar="N", help="the newest N only")
@@ -125,13 +174,16 @@ COMMANDS: dict[str, Command] = {
     "get": Command("[TARGET] KEY", "one value, decoded or raw", "get", _get, "get"),
     "slowlog": Command("[TARGET]", "slow commands", "look", _json, "slowlog"),
     "topology": Command("[TARGET]", "who is primary, who follows, how far behind", "look", _topology, "topology"),
+    "invalidate": Command(
+        "TARGET", "delete or expire keys: planned, paced, undoable", "invalidate", _invalidate, "invalidate"
+    ),
     "policy": Command("TARGET [POLICY]", "show or set eviction policy and memory limit", "policy", _policy, "policy"),
     "log": Command("", "the journal of what was done", "look", _log, "log"),
     "record": Command("TARGET FILE", "record what the dashboard would see", "record", _record),
     "replay": Command("FILE", "the dashboard over a recording", "screen", _nothing),
 }
 
-LATER = frozenset({"invalidate", "undo", "prefixes"})
+LATER = frozenset({"undo", "prefixes"})
 """Words that will be commands and so are never targets."""
 
 EXIT_CODES = (
@@ -255,16 +307,14 @@ def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
     return parsed
 
 
-def _seconds(low: float, high: float) -> Callable[[str], float]:
+def _seconds(low: float, high: float, unit: str = "seconds") -> Callable[[str], float]:
     def parsed(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = float("nan")
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(
-                f"seconds from {low:g} to {high:g} are needed, not {printable(text, 40)!r}"
-            )
+            raise argparse.ArgumentTypeError(f"{unit} from {low:g} to {high:g} are needed, not {printable(text, 40)!r}")
         return value
 
     return parsed

@@ -261,7 +261,7 @@ def _judged(selection: Selection, number: Number | None, facts: Sequence[KeyFact
     keys, error = (number.keys, number.error) if not conditions else _share_of(number, len(fitting), len(facts))
     known_idle = [known.idle_s for known in fitting if known.idle_s is not None]
     recent = sum(idle <= READ_S for idle in known_idle)
-    reads = keys * recent / len(known_idle) / READ_S if known_idle else None
+    reads = keys * recent / (len(known_idle) + found.gone) / READ_S if known_idle else None
     return replace(found, keys=keys, error=error, reads_per_s=reads, note=number.note)
 
 
@@ -294,7 +294,8 @@ def _described(facts: Sequence[KeyFacts], *, gone: int) -> Estimate:
         None,
         sample=tuple(known.key for known in facts[:NAMES_KEPT]),
         looked=len(facts) + gone,
-        bytes_each=sum(sizes) / len(sizes) if sizes else None,
+        # What is gone takes no memory.
+        bytes_each=sum(sizes) / len(sizes) * len(facts) / (len(facts) + gone) if sizes else None,
         largest_bytes=sizes[0] if sizes else None,
         heaviest_bytes=tuple(sizes[:NAMES_KEPT]),
         types=tuple(types.most_common()),

@@ -249,6 +249,8 @@ def _facts(selection: Selection, estimate: Estimate) -> list[str]:
     if estimate.gone:
         word = "stale members, named by the tag but not there" if selection.tag is not None else "gone already"
         lines.append(f"{word}: {estimate.gone:,} of {looked}")
+    there = estimate.looked - estimate.gone
+    looked = f"{there:,} looked at"
     if estimate.bytes_total is not None:
         largest = f", the largest of {looked} {size(estimate.largest_bytes)}" if estimate.largest_bytes else ""
         lines.append(f"memory: about {size(estimate.bytes_total)}{largest}")
@@ -257,7 +259,7 @@ def _facts(selection: Selection, estimate: Estimate) -> list[str]:
     if estimate.types:
         lines.append("types: " + ", ".join(f"{number:,} {name}" for name, number in estimate.types) + f" of {looked}")
     if estimate.without_ttl is not None:
-        others = "the others expire by themselves" if estimate.without_ttl < estimate.looked else "none would expire"
+        others = "the others expire by themselves" if estimate.without_ttl < there else "none would expire"
         lines.append(f"no TTL: {estimate.without_ttl:,} of {looked}; {others}")
     return lines
 

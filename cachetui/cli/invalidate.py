@@ -1,0 +1,325 @@
+"""`cachetui invalidate`: plan an invalidation, show it, and with `--yes` carry it out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from cachetui.actions.plan import Plan, plan_flush, plan_sweep, plan_version
+from cachetui.cli.call import Call, opened
+from cachetui.cli.narrating import Narrator
+from cachetui.cli.output import document, named, write_document, write_line, write_lines
+from cachetui.cli.selecting import operation_of, selection_of, way_of
+from cachetui.config import Settings, Target
+from cachetui.errors import BadUsage, Refused, Unsupported
+from cachetui.keyspace.estimate import estimate
+from cachetui.keyspace.versions import version_rule
+from cachetui.model import Estimate, Identity, Keep, Operation, ScanProgress, Selection
+from cachetui.source.base import Source
+from cachetui.text import duration, rate, size
+
+if TYPE_CHECKING:
+    from cachetui.actions.apply import Outcome, Progress
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+VERSION_BYTES = 64
+"""Of a version key's value so much is read: a number is shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and what is known of its keys."""
+
+    plan: Plan
+    estimate: Estimate | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether it is certain that there is nothing to do."""
+        known = self.estimate
+        return self.plan.sweep is not None and known is not None and known.keys == 0 and not known.error
+
+
+def invalidate(call: Call) -> int:
+    """Plan an invalidation and print the plan; `--yes` applies it."""
+    words, options = call.words, call.options
+    where = words[:1] if options.uri is not None or not call.by_parts else []
+    more_keys = words[len(where) :]
+    if more_keys and options.keys_ is None:
+        raise BadUsage("invalidate takes one target", "cachetui invalidate TARGET --pattern 'session:*'")
+    way = way_of(options, more_keys)
+    target, settings = call.target(where)
+    return asyncio.run(_invalidate(call, target, settings, way, more_keys))
+
+
+async def _invalidate(call: Call, target: Target, settings: Settings, way: str, more_keys: list[str]) -> int:
+    if way in ("keys", "rule", "tag"):
+        # Before anything is connected: a file may be missing.
+        wanted = await asyncio.to_thread(selection_of, call.options, more_keys, settings), operation_of(call.options)
+    async with opened(target) as source:
+        identity = source.identity or await source.open()
+        if way == "flush":
+            planned = Planned(plan_flush(identity, source.name, call.options.flush))
+        elif way == "version":
+            planned = await _version(call, source, identity)
+        else:
+            if way == "resume":
+                wanted = await asyncio.to_thread(_of_receipt, call.options.resume, source.name)
+            planned = await _sweep(call, source, identity, *wanted)
+        if not call.options.yes:
+            _preview(call, source.name, planned)
+            return 0
+        if planned.empty:
+            return _nothing(call, source.name, planned)
+        _confirm(call, planned.plan)
+        return await _apply(call, settings, source, planned)
+
+
+# Planning
+
+
+async def _sweep(call: Call, source: Source, identity: Identity, selection: Selection, operation: Operation) -> Planned:
+    options = call.options
+    if selection.ruled and (why := source.why_not("scan")):
+        raise Unsupported(f"the keys of {source.name} cannot be looked through: {why}")
+    if selection.tag is not None and identity.kind == "memcached":
+        raise Unsupported("Memcached has no sets, so it has no tags", "give a pattern or a list of keys")
+    known = await _estimate(call, source, selection)
+    unlink = True
+    if identity.kind != "memcached" and operation.kind == "delete":
+        unlink = (await source.flags(["UNLINK"])).get("UNLINK") is not None
+    plan = plan_sweep(
+        identity,
+        source.name,
+        selection,
+        operation,
+        known,
+        keep=None if options.no_undo else Keep(),
+        rate=options.rate,
+        p99_ms=options.p99,
+        unlink_known=unlink,
+    )
+    return Planned(plan, known)
+
+
+async def _version(call: Call, source: Source, identity: Identity) -> Planned:
+    key = os.fsencode(call.options.version_key)
+    current, remaining, rule = None, None, None
+    if identity.kind != "memcached":
+        current = await _value_of(source, key)
+        number = _number(current)
+        if number is not None:
+            glob = call.options.version_pattern
+            rule = version_rule(key, number, None if glob is None else os.fsencode(glob))
+            if not source.why_not("scan"):
+                remaining = await _estimate(call, source, rule)
+    return Planned(plan_version(identity, source.name, key, current, remaining, rule=rule), remaining)
+
+
+async def _value_of(source: Source, key: bytes) -> bytes | None:
+    """Return the beginning of a string; None where there is no such key. Raises BadUsage for another type."""
+    value = await source.value(key, rows=1, max_bytes=VERSION_BYTES)
+    if not value.facts.exists:
+        return None
+    if value.facts.type != "string":
+        raise BadUsage(f"the version key is a {value.facts.type or 'key of an unknown type'}", "a version is a number")
+    return value.items[0].data if value.items else b""
+
+
+def _number(current: bytes | None) -> int | None:
+    try:
+        return None if current is None else int(current)
+    except ValueError:
+        return None  # the plan says so
+
+
+def _of_receipt(receipt: str, target: str) -> tuple[Selection, Operation]:
+    """Return what was begun under a receipt. Raises BadUsage, Refused."""
+    from cachetui.actions.journal import default_path
+    from cachetui.actions.undo import found
+
+    stored = found(default_path(), receipt)
+    head = stored.head
+    if head.target != target:
+        raise Refused(f"that was begun on {head.target}, not on {target}", "connect there to go on with it")
+    if stored.running:
+        raise Refused("that write still goes on", "stop it first")
+    if head.selection is None or head.operation is None:
+        raise Unsupported("the keys of a list are not kept with its receipt", "give the same list again: --keys-from")
+    return head.selection, head.operation
+
+
+async def _estimate(call: Call, source: Source, selection: Selection) -> Estimate:
+    with Narrator(call) as narrator:
+
+        def show(progress: ScanProgress) -> None:
+            share = f", {progress.share:.0%}" if progress.share is not None else ""
+            narrator.show(f"counting: {progress.seen:,} names{share}, {rate(progress.per_s)}")
+
+        return await estimate(source, selection, progress=show)
+
+
+# Showing
+
+
+def _preview(call: Call, name: str, planned: Planned) -> None:
+    if call.json:
+        write_document({**document("invalidate", name, status="dry-run"), "plan": _plan_document(planned)})
+        return
+    write_lines(_plan_lines(planned.plan))
+    confirm = f" with --confirm {planned.plan.typed}" if planned.plan.typed is not None else ""
+    call.tell(f"this was a dry run: nothing was changed; --yes{confirm} does it")
+
+
+def _nothing(call: Call, name: str, planned: Planned) -> int:
+    if call.json:
+        write_document({**document("invalidate", name), "plan": _plan_document(planned), "outcome": None})
+        return 0
+    note = planned.estimate.note if planned.estimate is not None else ""
+    write_line(f"nothing to do: {note or 'no key fits'}")
+    return 0
+
+
+def _confirm(call: Call, plan: Plan) -> None:
+    """Raise Refused unless the name was given that the plan asks for."""
+    given = call.options.confirm
+    if plan.typed is None or given == plan.typed:
+        return
+    why = "this needs the target's name" if given is None else "that is not the target's name"
+    raise Refused(f"{plan.title}: {why}: nothing was sent", f"look at the dry run, then add --confirm {plan.typed}")
+
+
+def _plan_lines(plan: Plan) -> Iterable[str]:
+    yield plan.title
+    yield from (f"  {line}" for line in plan.what)
+    yield f"  risk {plan.risk}"
+    yield f"  undo: {plan.undo}"
+    yield from (f"  > {command}" for command in plan.preview_commands())
+    if plan.sweep is not None and plan.sweep.selection.keys is None:
+        yield "  > ... and so for every other key that fits"
+
+
+def _plan_document(planned: Planned) -> dict[str, object]:
+    plan, known = planned.plan, planned.estimate
+    found: dict[str, object] = {
+        "receipt": plan.id,
+        "title": plan.title,
+        "what": list(plan.what),
+        "risk": plan.risk,
+        "undo": plan.undo,
+        "canUndo": plan.sweep is not None and plan.sweep.keep is not None,
+        "confirm": plan.typed,
+        "commands": plan.preview_commands(),
+        "commandCount": plan.count,
+    }
+    return found if known is None else {**found, "keys": _estimate_document(known)}
+
+
+def _estimate_document(known: Estimate) -> dict[str, object]:
+    return {
+        "count": known.keys,
+        "error": known.error if known.keys is not None else None,
+        "inDatabase": known.total,
+        "sample": [named("key", key) for key in known.sample[:20]],
+        "looked": known.looked,
+        "gone": known.gone,
+        "bytes": None if known.bytes_total is None else round(known.bytes_total),
+        "largestBytes": known.largest_bytes,
+        "types": dict(known.types),
+        "withoutTtl": known.without_ttl,
+        "readsPerSecond": None if known.reads_per_s is None else round(known.reads_per_s, 3),
+        "note": known.note or None,
+    }
+
+
+# Applying
+
+
+async def _apply(call: Call, settings: Settings, source: Source, planned: Planned) -> int:
+    from cachetui.actions.apply import Guard, apply
+    from cachetui.actions.journal import Journal, default_path
+
+    journal, guard = Journal(default_path()), Guard(settings.read_only, settings.read_only_reason)
+    cancel, loop = asyncio.Event(), asyncio.get_running_loop()
+    with Narrator(call) as narrator:
+        for number in SIGNALS:
+            loop.add_signal_handler(number, _stopper(cancel, narrator))
+        try:
+            outcome = await apply(
+                planned.plan,
+                source,
+                journal=journal,
+                guard=guard,
+                progress=lambda progress: narrator.show(_progress_line(progress)),
+                cancel=cancel,
+            )
+        finally:
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+    _report(call, source.name, planned, outcome)
+    return outcome.exit_code
+
+
+def _stopper(cancel: asyncio.Event, narrator: Narrator) -> Callable[[], None]:
+    def stop() -> None:
+        if not cancel.is_set():
+            narrator.tell("stopping: what is under way ends")
+        cancel.set()
+
+    return stop
+
+
+def _progress_line(progress: Progress) -> str:
+    parts = [f"{progress.done:,} done", f"{progress.left:,} left", rate(progress.rate)]
+    if progress.left and progress.left_s is not None:
+        parts.append(f"{duration(progress.left_s)} to go")
+    others = ((progress.missing, "gone"), (progress.skipped, "left alone"), (progress.failed, "failed"))
+    parts += [f"{number:,} {words}" for number, words in others if number]
+    if progress.p99_us is not None:
+        parts.append(f"others wait {progress.p99_us / 1000:.1f} ms")
+    if progress.kept_bytes:
+        parts.append(f"{size(progress.kept_bytes)} kept")
+    return ", ".join(parts) + (f" ({progress.note})" if progress.note else "")
+
+
+def _report(call: Call, name: str, planned: Planned, outcome: Outcome) -> None:
+    plan = planned.plan
+    undo = plan.undo
+    if plan.sweep is not None and plan.sweep.keep is not None and not outcome.kept:
+        undo = "no undo: there was nothing to keep"
+    if call.json:
+        status = {0: "success", 4: "stopped"}.get(outcome.exit_code, "error")
+        counted = _outcome_document(outcome)
+        head = document("invalidate", name, status=status)
+        plan_document = _plan_document(replace(planned, plan=replace(plan, undo=undo)))
+        write_document({**head, "plan": plan_document, "outcome": counted})
+        return
+    write_line(f"{plan.title}: {outcome.line()}")
+    write_lines(f"  {check}" for check in outcome.checks)
+    write_lines(f"  failed: {failure.command}: {failure.error.line()}" for failure in outcome.errors)
+    write_line(f"  receipt {plan.id}")
+    write_line(f"  undo: {undo}")
+    if outcome.left and plan.sweep is not None and plan.sweep.selection.keys is None and outcome.kept:
+        call.tell(f"--resume {plan.id} goes on with the rest")
+
+
+def _outcome_document(outcome: Outcome) -> dict[str, object]:
+    return {
+        "state": outcome.state,
+        "done": outcome.done,
+        "missing": outcome.missing,
+        "skipped": outcome.skipped,
+        "failed": outcome.failed,
+        "unknown": outcome.unknown,
+        "left": outcome.left,
+        "kept": outcome.kept,
+        "seconds": round(outcome.seconds, 3),
+        "reason": outcome.reason or None,
+        "verified": outcome.verified,
+        "checks": list(outcome.checks),
+        "errors": [{"command": failure.command, "error": failure.error.line()} for failure in outcome.errors],
+    }
