@@ -58,7 +58,7 @@ async def apply(
     trouble = ""
     swept: list[bytes] = []
     try:
-        if plan.sweep is not None or plan.undoes:
+        if plan.sweep is not None or plan.restores:
             pacer = pacer or (Pacer() if plan.sweep is None else Pacer.of(plan.sweep))
             swept = await _in_batches(
                 plan, source, tally, entry, journal=journal, progress=progress, cancel=cancel, pacer=pacer
@@ -93,6 +93,7 @@ def _begin(plan: Plan, journal: Journal, found: Survey) -> JournalEntry:
         left=plan.count,
         undo=plan.undo,
         undoes=plan.undoes,
+        back=plan.back,
     )
     try:
         journal.append(entry)
@@ -144,7 +145,7 @@ async def _in_batches(
         with contextlib.suppress(CacheError):
             journal.append(_account(entry, tally, "running"))
 
-    if plan.undoes:
+    if plan.restores:
         return await undo(
             plan, source, tally, journal=journal.path, pacer=pacer, progress=progress, note=note, cancel=cancel
         )
@@ -252,7 +253,7 @@ async def _verify(
             return await verify_nodes(plan, source)
         if plan.expects is not None:
             return await _verify_setting(plan, source)
-        if plan.undoes and swept:
+        if plan.restores and swept:
             return await _verify_there(source, swept)
         if plan.sweep is not None and plan.sweep.operation.kind != "delete":
             return await _verify_expiry(source, swept, wanted=plan.sweep.operation.kind == "expire")

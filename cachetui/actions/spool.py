@@ -36,7 +36,7 @@ _FRAME = struct.Struct(">III")
 _RECORD = struct.Struct(">IqqIH?")
 _NO_VALUE = -1
 
-Kind = Literal["delete", "ttl", "write", "settings"]
+Kind = Literal["delete", "ttl", "write"]
 
 
 class Kept(NamedTuple):
@@ -70,8 +70,6 @@ class Head:
     selection: Selection | None = None
     """The rule or tag, so that what was interrupted can go on; None for a list."""
     operation: Operation | None = None
-    settings: tuple[tuple[str, str, str], ...] = ()
-    """Name, value before, value after."""
 
 
 @dataclass(frozen=True, slots=True)

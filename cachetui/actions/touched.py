@@ -21,7 +21,7 @@ _TWO_KEYS = frozenset((b"RENAME", b"RENAMENX", b"COPY"))
 
 def keys_of(plan: Plan) -> tuple[bytes, ...]:
     """Return the Redis keys that the plan's commands write; none where it is no small plan on keys."""
-    if plan.needs != "edit" or plan.kind == "memcached" or plan.sweep is not None or plan.undoes:
+    if plan.needs != "edit" or plan.kind == "memcached" or plan.sweep is not None or plan.restores:
         return ()
     keys: dict[bytes, None] = {}
     for command in plan.steps:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cachetui.actions.journal import Journal
 from cachetui.actions.pace import Pacer
 from cachetui.actions.plan import Command, Plan, refuse_replica
 from cachetui.actions.plan.base import BATCH, Needs, stamped
 from cachetui.actions.plan.commands import render
+from cachetui.actions.plan.config import plan_setting
 from cachetui.actions.returning import Returning, add, restore, returning_for
 from cachetui.actions.running import Batch, Running, watched
 from cachetui.actions.spool import SUFFIX, Kept, Kind, Stored, newest_first, opened, stored
@@ -18,14 +21,15 @@ from cachetui.actions.tally import Progress, Tally
 from cachetui.errors import BadUsage, Refused
 from cachetui.model import Identity
 from cachetui.source.base import Source
-from cachetui.text import size
+from cachetui.text import printable, size
 
 EXAMPLES = 10
+ENDED = frozenset(("done", "failed", "stopped"))
+"""Outcomes of a write of which something may have been done."""
 WORDS: dict[Kind, tuple[str, str]] = {
     "delete": ("bring back", "with their values and expiries"),
     "ttl": ("give the old expiry back to", "where they still have the one they were given"),
     "write": ("put back", "where they are still as they were written"),
-    "settings": ("set back", ""),
 }
 
 
@@ -46,6 +50,70 @@ def found(journal: Path, receipt: str) -> Stored:
     if "/" in receipt or not path.exists():
         raise BadUsage(f"nothing is kept under {render((receipt.encode(),), 60)}", "see cachetui undo --list")
     return opened(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A write that can be undone."""
+
+    receipt: str
+    at: float
+    target: str
+    title: str
+    outcome: str
+    """As the journal has it; empty where it is not known."""
+    kept: Stored | None = None
+    """What is kept of its keys."""
+    back: tuple[tuple[str, str, str], ...] = ()
+    """Settings to set back: name, value before, value after."""
+
+
+def undoable(journal: Journal, target: str | None = None) -> list[Receipt]:
+    """Return the writes that can be undone, the newest first; of one target or of all. Raises CacheError."""
+    entries = journal.read()
+    undone = {entry.undoes for entry in entries if entry.undoes and entry.outcome == "done"}
+    outcomes = {entry.receipt: entry.outcome for entry in entries}
+    rows = [
+        Receipt(head.receipt, head.created_at, head.target, head.title, outcomes.get(head.receipt, ""), kept=one)
+        for one in receipts(journal.path)
+        if (head := one.head)
+    ]
+    rows += [
+        Receipt(entry.receipt, entry.at, entry.target, entry.title, entry.outcome, back=entry.back)
+        for entry in entries
+        if entry.back and entry.outcome in ENDED and not entry.undoes
+    ]
+    rows = [row for row in rows if row.receipt not in undone and target in (None, row.target)]
+    return sorted(rows, key=lambda row: row.receipt, reverse=True)
+
+
+def undoing(journal: Journal, receipt: str) -> Receipt:
+    """Return one of them. Raises BadUsage where there is nothing to undo under this receipt."""
+    rows = undoable(journal)
+    row = next((row for row in rows if row.receipt == receipt), None)
+    if row is not None:
+        return row
+    words = render((receipt.encode("utf-8", "surrogateescape"),), 60)
+    if any(entry.undoes == receipt and entry.outcome == "done" for entry in journal.read()):
+        raise BadUsage(f"{words} was undone already", "see cachetui undo --list for what can be undone")
+    raise BadUsage(f"nothing can be undone under {words}", "see cachetui undo --list for what can be")
+
+
+async def plan_of(source: Source, row: Receipt) -> Plan:
+    """Plan the way back of a receipt on this source. Raises CacheError."""
+    identity = source.identity or await source.open()
+    if row.kept is not None:
+        return plan_undo(identity, source.name, row.kept)
+    if row.target != source.name:
+        raise Refused(f"that was done on {row.target}, not on {source.name}", "connect there to undo it")
+    ((name, before, after), *_) = row.back
+    known = await source.settings(name)
+    shown = next((node.values.get(name) for node in known.reach if name in node.values), None)
+    if shown != after:
+        now = "is not shown" if shown is None else f"reads {printable(shown, 80)} now"
+        raise Refused(f"{name} {now}, not {after}: somebody has set it since", "nothing was changed; set it by hand")
+    plan = plan_setting(identity, source.name, name, after, before, nodes=known.reach)
+    return replace(plan, title=f"Undo: {row.title}", undoes=row.receipt)
 
 
 def plan_undo(identity: Identity, target: str, what: Stored) -> Plan:

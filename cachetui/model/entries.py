@@ -151,5 +151,7 @@ class JournalEntry:
     """Left alone on purpose."""
     undoes: str = ""
     """The receipt that this undid."""
+    back: tuple[tuple[str, str, str], ...] = ()
+    """Settings that can be set back: name, value before, value after."""
     unknown: int = 0
     """Sent when the connection broke: carried out or not, nobody knows."""

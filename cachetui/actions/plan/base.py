@@ -87,9 +87,9 @@ class Plan:
     reworded: bool = False
     """The server may show `expects` in words of its own: only the value before counts as not set."""
     undoes: str = ""
-    """The receipt that this undoes; `steps` are examples then."""
+    """The receipt that this undoes."""
     expected: int | None = None
-    """Of an undo: how many keys were kept."""
+    """Of an undo of keys: how many were kept; `steps` are examples then."""
 
     @property
     def count(self) -> int:
@@ -99,6 +99,11 @@ class Plan:
         if self.sweep is not None and self.sweep.selection.keys is None:
             return self.sweep.expected or 0
         return len(self.steps) * max(1, len(self.nodes))
+
+    @property
+    def restores(self) -> bool:
+        """Tell whether keys come back from what was kept."""
+        return bool(self.undoes) and self.expected is not None
 
     @property
     def copies(self) -> bool:
