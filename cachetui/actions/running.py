@@ -237,6 +237,7 @@ class Running:
             del batch.todo[key]
         batch.doubtful.clear()
         self._tally.in_flight -= len(keys)
+        self.written += keys[: max(0, VERIFIED - len(self.written) - 1)]
         self._count_done(random.choice(keys), len(keys))
 
     def _end(self, batch: Batch, key: bytes, fate: Fate) -> None:

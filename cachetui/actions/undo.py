@@ -19,11 +19,14 @@ from cachetui.actions.spool import SUFFIX, Kept, Kind, Stored, newest_first, ope
 from cachetui.actions.sweep import ahead_ms
 from cachetui.actions.tally import Progress, Tally
 from cachetui.errors import BadUsage, Refused
-from cachetui.model import Identity
+from cachetui.model import Identity, JournalEntry
 from cachetui.source.base import Source
 from cachetui.text import printable, size
 
 EXAMPLES = 10
+OPEN = frozenset(("started", "running"))
+"""Outcomes of entries that nothing has followed."""
+INTERRUPTED = "interrupted"
 ENDED = frozenset(("done", "failed", "stopped"))
 """Outcomes of a write of which something may have been done."""
 WORDS: dict[Kind, tuple[str, str]] = {
@@ -66,11 +69,27 @@ class Receipt:
     """What is kept of its keys."""
     back: tuple[tuple[str, str, str], ...] = ()
     """Settings to set back: name, value before, value after."""
+    nodes: tuple[str, ...] = ()
+    """Where they were set; none: on the server itself."""
+
+
+def ended(journal: Journal, limit: int | None = None) -> list[JournalEntry]:
+    """Return the journal, the newest first; a write without an end that does not go on was interrupted."""
+    entries = journal.read(limit)
+    if not any(entry.outcome in OPEN for entry in entries):
+        return entries
+    running = {one.head.receipt for one in receipts(journal.path) if one.running}
+    return [
+        replace(entry, outcome="running" if entry.receipt in running else INTERRUPTED)
+        if entry.outcome in OPEN
+        else entry
+        for entry in entries
+    ]
 
 
 def undoable(journal: Journal, target: str | None = None) -> list[Receipt]:
     """Return the writes that can be undone, the newest first; of one target or of all. Raises CacheError."""
-    entries = journal.read()
+    entries = ended(journal)
     undone = {entry.undoes for entry in entries if entry.undoes and entry.outcome == "done"}
     outcomes = {entry.receipt: entry.outcome for entry in entries}
     rows = [
@@ -79,7 +98,7 @@ def undoable(journal: Journal, target: str | None = None) -> list[Receipt]:
         if (head := one.head)
     ]
     rows += [
-        Receipt(entry.receipt, entry.at, entry.target, entry.title, entry.outcome, back=entry.back)
+        Receipt(entry.receipt, entry.at, entry.target, entry.title, entry.outcome, back=entry.back, nodes=entry.nodes)
         for entry in entries
         if entry.back and entry.outcome in ENDED and not entry.undoes
     ]
@@ -107,12 +126,14 @@ async def plan_of(source: Source, row: Receipt) -> Plan:
     if row.target != source.name:
         raise Refused(f"that was done on {row.target}, not on {source.name}", "connect there to undo it")
     ((name, before, after), *_) = row.back
-    known = await source.settings(name)
-    shown = next((node.values.get(name) for node in known.reach if name in node.values), None)
+    # Some of Memcached's are set together with others.
+    known = (await source.settings("*" if identity.kind == "memcached" else name)).reach
+    nodes = tuple(node for node in known if (node.address in row.nodes if row.nodes else node.myself))
+    shown = next((node.values.get(name) for node in nodes if name in node.values), None)
     if shown != after:
         now = "is not shown" if shown is None else f"reads {printable(shown, 80)} now"
         raise Refused(f"{name} {now}, not {after}: somebody has set it since", "nothing was changed; set it by hand")
-    plan = plan_setting(identity, source.name, name, after, before, nodes=known.reach)
+    plan = plan_setting(identity, source.name, name, after, before, nodes=nodes)
     return replace(plan, title=f"Undo: {row.title}", undoes=row.receipt)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from datetime import datetime
 
 from cachetui.cli.call import Call, poll_once
@@ -129,28 +130,44 @@ def _node_document(node: Node) -> dict[str, object]:
 def log(call: Call) -> int:
     """Print the journal, newest first."""
     from cachetui.actions.journal import Journal, default_path
+    from cachetui.actions.undo import ended
 
     if call.words:
         raise BadUsage("log takes no target", "the journal is of all targets")
     path = default_path()
-    entries = Journal(path).read(call.options.limit)
+    journal = Journal(path)
+    entries = [entry for entry in ended(journal) if _wanted(call, entry)][: call.options.limit]
     if call.json:
         head = {"schema": 1, "operation": "log", "status": "success", "journal": printable(str(path))}
         write_document({**head, "entries": [_entry_document(entry) for entry in entries]})
         return 0
     for entry in entries:
-        write_line(f"{_when(entry.at)}  {entry.outcome:<8}{entry.receipt}  {entry.title}")
+        write_line(f"{_when(entry.at)}  {entry.outcome:<12}{entry.receipt}  {entry.title}")
         write_line(f"    {entry.target}, by {entry.user}: {_tally(entry)}")
         write_lines(f"    {command}" for command in entry.commands)
-        write_lines(f"    {label}: {text}" for label, text in (("error", entry.error), ("undo", entry.undo)) if text)
+        more = (("error", entry.error), ("undoes", entry.undoes), ("undo", entry.undo))
+        write_lines(f"    {label}: {text}" for label, text in more if text)
     if not entries:
-        call.tell(f"nothing was done yet ({printable(str(path))})")
+        call.tell(f"nothing of that was done yet ({printable(str(path))})")
     return 0
+
+
+def _wanted(call: Call, entry: JournalEntry) -> bool:
+    options = call.options
+    if options.since is not None and entry.at < time.time() - options.since:
+        return False
+    if options.of_target is not None and options.of_target not in entry.target:
+        return False
+    if options.outcome is not None and options.outcome != entry.outcome:
+        return False
+    texts = (entry.title, entry.user, entry.receipt, *entry.commands)
+    return options.grep is None or any(options.grep in text for text in texts)
 
 
 def _tally(entry: JournalEntry) -> str:
     others = (
         (entry.missing, "gone already"),
+        (entry.skipped, "left alone"),
         (entry.failed, "failed"),
         (entry.unknown, "unknown"),
         (entry.left, "not sent"),
@@ -169,11 +186,13 @@ def _entry_document(entry: JournalEntry) -> dict[str, object]:
         "commands": list(entry.commands),
         "done": entry.done,
         "missing": entry.missing,
+        "skipped": entry.skipped,
         "failed": entry.failed,
         "unknown": entry.unknown,
         "left": entry.left,
         "error": entry.error or None,
         "undo": entry.undo or None,
+        "undoes": entry.undoes or None,
     }
 
 

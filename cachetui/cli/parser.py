@@ -141,12 +141,26 @@ def _what_becomes(parser: argparse.ArgumentParser) -> None:
         metavar="MS",
         help="slower while others wait longer than MS",
     )
+    how.add_argument("--del", dest="del_", action="store_true", help="delete with DEL, where UNLINK is denied")
     how.add_argument("--no-undo", action="store_true", help="keep no copies: faster, and no way back")
+
+
+def _undo(parser: argparse.ArgumentParser) -> None:
+    _json(parser)
+    parser.add_argument("--list", action="store_true", dest="list_", help="what can be undone, the newest first")
+    parser.add_argument("--yes", action="store_true", help="do it; without, only the plan is shown")
+    parser.add_argument("--confirm", metavar="NAME", help="the target's name, where the plan asks for it")
 
 
 def _log(parser: argparse.ArgumentParser) -> None:
     _json(parser)
     parser.add_argument("--limit", type=_whole(1), metavar="N", help="the newest N only")
+    parser.add_argument(
+        "--target", metavar="TEXT", dest="of_target", help="only what was done on targets with this text"
+    )
+    parser.add_argument("--since", type=_span, metavar="SPAN", help="only the last 90s, 15m, 2h, 1d")
+    parser.add_argument("--outcome", choices=OUTCOMES, help="only what ended so")
+    parser.add_argument("--grep", metavar="TEXT", help="only entries whose title, commands or user hold this text")
 
 
 def _record(parser: argparse.ArgumentParser) -> None:
@@ -178,13 +192,17 @@ COMMANDS: dict[str, Command] = {
         "TARGET", "delete or expire keys: planned, paced, undoable", "invalidate", _invalidate, "invalidate"
     ),
     "policy": Command("TARGET [POLICY]", "show or set eviction policy and memory limit", "policy", _policy, "policy"),
+    "undo": Command("[TARGET] [RECEIPT]", "the way back of what was done last, or of a receipt", "undo", _undo, "undo"),
     "log": Command("", "the journal of what was done", "look", _log, "log"),
     "record": Command("TARGET FILE", "record what the dashboard would see", "record", _record),
     "replay": Command("FILE", "the dashboard over a recording", "screen", _nothing),
 }
 
-LATER = frozenset({"undo", "prefixes"})
+LATER = frozenset({"prefixes"})
 """Words that will be commands and so are never targets."""
+
+OUTCOMES = ("done", "failed", "stopped", "refused", "interrupted")
+_SPAN_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 EXIT_CODES = (
     "exit codes: 0 done; 1 findings at or above --fail-on, or a check failed; 2 usage; 3 cannot connect or "
@@ -318,6 +336,14 @@ def _seconds(low: float, high: float, unit: str = "seconds") -> Callable[[str], 
         return value
 
     return parsed
+
+
+def _span(text: str) -> float:
+    """Return seconds of `90s`, `15m`, `2h`, `1d`."""
+    number, unit = text[:-1], text[-1:].lower()
+    if unit not in _SPAN_S or not (number.isascii() and number.isdigit() and len(number) < 9):
+        raise argparse.ArgumentTypeError(f"a span as 90s, 15m, 2h or 1d is needed, not {printable(text, 40)!r}")
+    return float(int(number) * _SPAN_S[unit])
 
 
 def _size(text: str) -> int:
