@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cachetui.actions.plan import Plan, plan_flush, plan_sweep, plan_version
+from cachetui.actions.plan import Plan, plan_flush, plan_sweep, plan_version, refuse_replica
 from cachetui.cli.call import Call, opened
 from cachetui.cli.narrating import Narrator
 from cachetui.cli.output import document, named, write_document, write_line, write_lines
 from cachetui.cli.selecting import operation_of, selection_of, way_of
 from cachetui.config import Settings, Target
 from cachetui.errors import BadUsage, Refused, Unsupported
-from cachetui.keyspace.estimate import estimate
+from cachetui.keyspace.estimate import LIMIT_S, estimate
 from cachetui.keyspace.versions import version_rule
 from cachetui.model import Estimate, Identity, Keep, Operation, ScanProgress, Selection
 from cachetui.source.base import Source
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from cachetui.actions.apply import Outcome, Progress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+QUICK_S = 0.3
+"""So long keys are counted where the plan is confirmed already and nobody reads it before it is carried out."""
 VERSION_BYTES = 64
 """Of a version key's value so much is read: a number is shorter."""
 
@@ -62,6 +64,7 @@ async def _invalidate(call: Call, target: Target, settings: Settings, way: str, 
         wanted = await asyncio.to_thread(selection_of, call.options, more_keys, settings), operation_of(call.options)
     async with opened(target) as source:
         identity = source.identity or await source.open()
+        refuse_replica(identity)
         if way == "flush":
             planned = Planned(plan_flush(identity, source.name, call.options.flush))
         elif way == "version":
@@ -89,8 +92,8 @@ async def _sweep(call: Call, source: Source, identity: Identity, selection: Sele
     if selection.tag is not None and identity.kind == "memcached":
         raise Unsupported("Memcached has no sets, so it has no tags", "give a pattern or a list of keys")
     known = await _estimate(call, source, selection)
-    unlink = True
-    if identity.kind != "memcached" and operation.kind == "delete":
+    unlink = not options.del_
+    if unlink and identity.kind != "memcached" and operation.kind == "delete":
         unlink = (await source.flags(["UNLINK"])).get("UNLINK") is not None
     plan = plan_sweep(
         identity,
@@ -160,7 +163,8 @@ async def _estimate(call: Call, source: Source, selection: Selection) -> Estimat
             share = f", {progress.share:.0%}" if progress.share is not None else ""
             narrator.show(f"counting: {progress.seen:,} names{share}, {rate(progress.per_s)}")
 
-        return await estimate(source, selection, progress=show)
+        confirmed = call.options.yes and call.options.confirm is not None
+        return await estimate(source, selection, limit_s=QUICK_S if confirmed else LIMIT_S, progress=show)
 
 
 # Showing
@@ -254,7 +258,7 @@ async def _apply(call: Call, settings: Settings, source: Source, planned: Planne
                 source,
                 journal=journal,
                 guard=guard,
-                progress=lambda progress: narrator.show(_progress_line(progress)),
+                progress=lambda progress: narrator.show(_progress_line(planned.plan, progress)),
                 cancel=cancel,
             )
         finally:
@@ -273,8 +277,8 @@ def _stopper(cancel: asyncio.Event, narrator: Narrator) -> Callable[[], None]:
     return stop
 
 
-def _progress_line(progress: Progress) -> str:
-    parts = [f"{progress.done:,} done", f"{progress.left:,} left", rate(progress.rate)]
+def _progress_line(plan: Plan, progress: Progress) -> str:
+    parts = [f"{progress.done:,} done", f"{progress.left:,} left" if plan.count else "", rate(progress.rate)]
     if progress.left and progress.left_s is not None:
         parts.append(f"{duration(progress.left_s)} to go")
     others = ((progress.missing, "gone"), (progress.skipped, "left alone"), (progress.failed, "failed"))
@@ -283,7 +287,7 @@ def _progress_line(progress: Progress) -> str:
         parts.append(f"others wait {progress.p99_us / 1000:.1f} ms")
     if progress.kept_bytes:
         parts.append(f"{size(progress.kept_bytes)} kept")
-    return ", ".join(parts) + (f" ({progress.note})" if progress.note else "")
+    return ", ".join(filter(None, parts)) + (f" ({progress.note})" if progress.note else "")
 
 
 def _report(call: Call, name: str, planned: Planned, outcome: Outcome) -> None:
@@ -303,6 +307,8 @@ def _report(call: Call, name: str, planned: Planned, outcome: Outcome) -> None:
     write_lines(f"  failed: {failure.command}: {failure.error.line()}" for failure in outcome.errors)
     write_line(f"  receipt {plan.id}")
     write_line(f"  undo: {undo}")
+    if any(failure.error.code == "denied" and failure.command.startswith("UNLINK") for failure in outcome.errors):
+        call.tell("UNLINK is denied here: --del deletes with DEL, and every client waits while big values are freed")
     if outcome.left and plan.sweep is not None and plan.sweep.selection.keys is None and outcome.kept:
         call.tell(f"--resume {plan.id} goes on with the rest")
 

@@ -32,6 +32,7 @@ _OPTIONS = {
     "jitter": "--jitter",
     "p99": "--p99",
     "no_undo": "--no-undo",
+    "del_": "--del",
 }
 
 
@@ -65,8 +66,20 @@ _UNFIT = {
     "rule": ("version_pattern",),
     # A tag stands for all of its members; its set goes with them.
     "tag": ("version_pattern", "type_", "ttl", "idle"),
-    "version": ("type_", "ttl", "idle", "expire", "jitter", "persist", "rate", "p99", "no_undo"),
-    "flush": ("version_pattern", "type_", "ttl", "idle", "expire", "jitter", "persist", "rate", "p99", "no_undo"),
+    "version": ("type_", "ttl", "idle", "expire", "jitter", "persist", "rate", "p99", "no_undo", "del_"),
+    "flush": (
+        "version_pattern",
+        "type_",
+        "ttl",
+        "idle",
+        "expire",
+        "jitter",
+        "persist",
+        "rate",
+        "p99",
+        "no_undo",
+        "del_",
+    ),
     "resume": ("version_pattern", "type_", "ttl", "idle", "expire", "jitter", "persist"),
 }
 

@@ -27,8 +27,10 @@ JUDGED = 1000
 """Keys looked at where a condition is judged by them, and the most that are looked at."""
 AT_ONCE = 100
 """Keys asked about in one pipeline: a few commands for each."""
-MEMORY_BYTES = 128 * 1024**2
-"""Names kept so that each counts once: some millions."""
+MEMORY_BYTES = 32 * 1024**2
+"""Names kept so that each counts once: about a million."""
+REPEATED_ERROR = 0.005
+"""How wrong the share of repetitions may be among those that were not kept."""
 NAMES_KEPT = 100
 """Names and sizes in the estimate."""
 SHOWN_S = 0.2
@@ -223,7 +225,7 @@ class _Found:
         if left_out:
             # Of what was not kept, as many are repetitions as of what was.
             fresh = left_out * held / max(1, self._received - left_out)
-            keys, error = keys + fresh, 0.02 * fresh
+            keys, error = keys + fresh, REPEATED_ERROR * fresh
         share = 1.0 if progress.state == "ended" else progress.share
         if share is None and by_names and progress.total:
             share = min(1.0, progress.seen / progress.total)

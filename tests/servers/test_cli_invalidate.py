@@ -369,6 +369,30 @@ def test_a_cluster(new_server: Callable[..., Server]) -> None:
         assert 400 < client.ttl("s:2") <= 500 and client.ttl("s:3") == -1
 
 
+def test_without_unlink_del_is_offered(redis7: Server) -> None:
+    fill(redis7, 20)
+    redis7.command("ACL", "SETUSER", "some", "on", ">pw", "~*", "+@all", "-unlink")
+    try:
+        args = ("invalidate", f"redis://some@{redis7.address}", "--pattern", "s:1*", "--yes")
+        done = run(*args, env={"REDISCLI_AUTH": "pw"})
+        assert done.code != 0 and len(names(redis7)) == 20
+        done = run(*args, "--no-undo", env={"REDISCLI_AUTH": "pw"})
+        assert done.code == 5 and "--del" in done.err
+        for more in (("--del",), ("--del", "--no-undo", "--regex", "1")):
+            redis7.command("SET", "s:1", "x")
+            assert run(*args, *more, env={"REDISCLI_AUTH": "pw"}).code == 0
+            assert b"s:1" not in names(redis7)
+    finally:
+        redis7.command("ACL", "DELUSER", "some")
+
+
+def test_a_replica_takes_no_writes(new_server: Callable[..., Server], redis7: Server) -> None:
+    fill(redis7, 5)
+    replica = new_server("redis7", "--replicaof", "127.0.0.1", str(redis7.port))
+    done = run("invalidate", replica.url, "--pattern", "s:*")
+    assert done.code == 5 and "replica" in done.line()
+
+
 def test_what_the_server_denies_is_counted(redis7: Server) -> None:
     fill(redis7, 20)
     fill(redis7, 20, "t:%d")
