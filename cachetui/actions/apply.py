@@ -14,7 +14,7 @@ from dataclasses import replace
 from cachetui.actions.fresh import run_fresh
 from cachetui.actions.guard import APPLIED, Guard, Survey, check_plan, check_server, survey
 from cachetui.actions.journal import Journal, who
-from cachetui.actions.nodes import is_set, run_on_nodes, verify_nodes
+from cachetui.actions.nodes import as_shown, is_set, run_on_nodes, verify_nodes
 from cachetui.actions.pace import Pacer
 from cachetui.actions.plan import Plan
 from cachetui.actions.send import run_together, send, stopped
@@ -71,6 +71,8 @@ async def apply(
         # On every way out, a cancelled task's and a defect's too: the journal must say how far it went.
         trouble = _end(journal, entry, tally)
     verified, checks = await _verify(plan, source, tally, swept)
+    if verified and plan.reworded and plan.back:
+        trouble = trouble or _end(journal, replace(entry, back=await as_shown(plan, source)), tally)
     return tally.outcome(verified, (*checks, trouble) if trouble else checks)
 
 
@@ -94,6 +96,7 @@ def _begin(plan: Plan, journal: Journal, found: Survey) -> JournalEntry:
         undo=plan.undo,
         undoes=plan.undoes,
         back=plan.back,
+        nodes=plan.nodes,
     )
     try:
         journal.append(entry)

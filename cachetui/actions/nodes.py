@@ -113,6 +113,20 @@ async def verify_nodes(plan: Plan, source: Source) -> tuple[bool | None, tuple[s
     return False, (*drift, *lines)
 
 
+async def as_shown(plan: Plan, source: Source) -> tuple[tuple[str, str, str], ...]:
+    """Return `plan.back` with the values that the server shows by now: what an undo compares with."""
+    words = []
+    for name, before, after in plan.back:
+        try:
+            shown = (await source.settings(name)).reach
+        except CacheError:  # it was read back a moment ago: what was asked for has to do
+            shown = ()
+        mine = [node for node in shown if (node.address in plan.nodes if plan.nodes else node.myself)]
+        values = {node.values[name] for node in mine if name in node.values}
+        words.append((name, before, values.pop() if len(values) == 1 else after))
+    return tuple(words)
+
+
 def is_set(plan: Plan, shown: str) -> bool:
     """Tell whether what a server shows is what was set, in its own words if the plan lets it."""
     assert plan.expects is not None

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from cachetui.errors import CacheError
 from cachetui.model import SettingsByNode, Trouble
 from cachetui.model.trouble import trouble_of
 from cachetui.source.base import Source
@@ -53,7 +52,7 @@ class SettingsFeed:
             try:
                 self.latest = await self.source.settings()
                 self.trouble = None
-            except CacheError as error:
+            except Exception as error:  # a defect of ours is told too, and asked again
                 self.trouble = trouble_of(error, self.source.now())
             self._on_change()
             if self._wanted:

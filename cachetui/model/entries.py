@@ -152,6 +152,8 @@ class JournalEntry:
     undoes: str = ""
     """The receipt that this undid."""
     back: tuple[tuple[str, str, str], ...] = ()
-    """Settings that can be set back: name, value before, value after."""
+    """Settings that can be set back: name, value before, value after (as the server shows it)."""
+    nodes: tuple[str, ...] = ()
+    """The nodes that these settings were set on; none: the server itself."""
     unknown: int = 0
     """Sent when the connection broke: carried out or not, nobody knows."""

@@ -11,6 +11,7 @@ import pytest
 from cachetui.actions.apply import Guard, Outcome, apply
 from cachetui.actions.journal import Journal
 from cachetui.actions.plan import Plan, plan_maxmemory, plan_policy, plan_rewrite, plan_setting
+from cachetui.actions.undo import plan_of, undoing
 from cachetui.config import parse_target
 from cachetui.errors import Refused
 from cachetui.model import Identity, NodeSettings, Stats
@@ -33,7 +34,7 @@ def journal(tmp_path: Path) -> Journal:
 def setting(server: Server, name: str) -> str:
     reply = server.command("CONFIG", "GET", name)
     assert isinstance(reply, dict)
-    return next(iter(reply.values())).decode()
+    return str(next(iter(reply.values())).decode())
 
 
 @pytest.fixture(scope="module", params=["redis7", "valkey9"])
@@ -181,7 +182,7 @@ async def test_other_primaries_that_would_evict_at_once_are_named(cluster: list[
 
 def is_followed(primary: Server) -> bool:
     with primary.client() as client:
-        return client.info("replication").get("slave0", {}).get("state") == "online"
+        return bool(client.info("replication").get("slave0", {}).get("state") == "online")
 
 
 @pytest.fixture(params=sorted(SERVERS))
@@ -407,3 +408,45 @@ async def test_through_a_sentinel_the_primary_and_its_replica_are_set(
     finally:
         launch.remove(sentinel)
     assert setting(primary, "maxmemory-policy") == setting(replica, "maxmemory-policy") == "allkeys-lru"
+
+
+@pytest.mark.parametrize(("name", "value"), [("notify-keyspace-events", "KEA"), ("maxmemory-clients", "10mb")])
+async def test_a_setting_is_undone_where_it_was_set_whatever_its_wording(
+    pair: tuple[Server, Server], journal: Journal, name: str, value: str
+) -> None:
+    primary, replica = pair
+    async with opened(primary.url) as source:
+        found = await source.settings(name)
+        if found.here is None or name not in found.here.values:
+            return  # an older server has no such setting
+        before = found.here.values[name]
+        alone = tuple(node for node in found.reach if node.myself)
+        for nodes, servers in ((found.reach, [primary, replica]), (alone, [primary])):
+            plan = plan_setting(found.server, source.name, name, before, value, nodes=nodes)
+            assert (await run(plan, source, journal)).verified is True
+            assert all(setting(server, name) != before for server in servers)
+            back = await plan_of(source, undoing(journal, plan.id))
+            assert back.nodes == plan.nodes
+            assert (await run(back, source, journal)).verified is True
+            assert [setting(server, name) for server in (primary, replica)] == [before, before]
+
+
+async def test_a_tuned_share_of_memcached_is_undone(new_server: Callable[..., Server], journal: Journal) -> None:
+    server = new_server("memcached")
+    async with opened(f"memcached://{server.address}") as source:
+        found = await source.settings("*")
+        plan = plan_setting(found.server, source.name, "hot_max_factor", "0.20", "0.5", nodes=found.reach)
+        assert (await run(plan, source, journal)).verified is True
+        back = await plan_of(source, undoing(journal, plan.id))
+        assert (await run(back, source, journal)).verified is True
+        assert (await source.settings("hot_max_factor")).nodes[0].values == {"hot_max_factor": "0.20"}
+
+
+async def test_what_somebody_set_since_is_not_set_back(pair: tuple[Server, Server], journal: Journal) -> None:
+    primary, _ = pair
+    async with opened(primary.url) as source:
+        plan = await policy_plan(source, "allkeys-lru")
+        await run(plan, source, journal)
+        primary.command("CONFIG", "SET", "maxmemory-policy", "volatile-ttl")
+        with pytest.raises(Refused, match="somebody has set it since"):
+            await plan_of(source, undoing(journal, plan.id))
