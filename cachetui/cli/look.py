@@ -148,7 +148,7 @@ def log(call: Call) -> int:
         more = (("error", entry.error), ("undoes", entry.undoes), ("undo", entry.undo))
         write_lines(f"    {label}: {text}" for label, text in more if text)
     if not entries:
-        call.tell(f"nothing of that was done yet ({printable(str(path))})")
+        call.tell(f"nothing was done yet ({printable(str(path))})")
     return 0
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from cachetui.cli.conceal import secrets_in
 from cachetui.cli.parser import COMMANDS, parse
-from cachetui.cli.screen import _show
+from cachetui.cli.screen import SLOW_FPS, _show
 from cachetui.config import Settings, parse_target
 from cachetui.errors import BadUsage
 
@@ -83,7 +83,7 @@ def test_a_slow_link_is_known_before_textual_is_imported(monkeypatch: pytest.Mon
     assert _show(parse_target("redis://h"), Settings(slow_link=slow, color=not slow)) == 0
     assert seen == {
         "TEXTUAL_ANIMATIONS": "none" if slow else None,
-        "TEXTUAL_FPS": "4" if slow else None,
+        "TEXTUAL_FPS": SLOW_FPS if slow else None,
         "NO_COLOR": "1" if slow else None,
         "ran": "yes",
     }
