@@ -137,7 +137,13 @@ def _cleaned(entry: JournalEntry) -> JournalEntry:
     texts: dict[str, Any] = {
         f.name: _clean(value) for f in fields(entry) if isinstance(value := getattr(entry, f.name), str)
     }
-    return replace(entry, commands=tuple(_clean(command) for command in entry.commands), **texts)
+    return replace(
+        entry,
+        commands=tuple(map(_clean, entry.commands)),
+        back=tuple((_clean(name), _clean(before), _clean(after)) for name, before, after in entry.back),
+        nodes=tuple(map(_clean, entry.nodes)),
+        **texts,
+    )
 
 
 def _clean(text: str) -> str:

@@ -150,3 +150,11 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
     assert who() == f"uid {os.getuid()}"
+
+
+def test_settings_and_nodes_come_back_safe_to_show(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    back = (("hz", "10", "\x1b[2J"),)
+    journal.append(JournalEntry(1.0, "r", "me", "t", "Set hz", (), "done", back=back, nodes=("a:1", "b:\u202e2")))
+    (entry,) = journal.read()
+    assert entry.back == (("hz", "10", "\\x1b[2J"),) and entry.nodes == ("a:1", "b:\\u202e2")
