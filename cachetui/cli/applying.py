@@ -65,7 +65,10 @@ def _stopper(cancel: asyncio.Event, narrator: Narrator) -> Callable[[], None]:
 
 def progress_line(progress: Progress) -> str:
     """Return where it stands, as one line."""
-    parts = [f"{progress.done:,} done", f"{progress.left:,} left", rate(progress.rate)]
+    parts = [f"{progress.done:,} done"]
+    # Of a rule it is an estimate: none left only means that there are more than were thought.
+    parts += [f"{progress.left:,} left"] if progress.left else []
+    parts.append(rate(progress.rate))
     if progress.left and progress.left_s is not None:
         parts.append(f"{duration(progress.left_s)} to go")
     others = ((progress.missing, "gone"), (progress.skipped, "left alone"), (progress.failed, "failed"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cachetui.actions.plan import Plan, plan_flush, plan_sweep, plan_version, refuse_replica
+from cachetui.cli.applying import confirm, outcome_document, run
 from cachetui.cli.call import Call, opened
 from cachetui.cli.narrating import Narrator
 from cachetui.cli.output import document, named, write_document, write_line, write_lines
@@ -20,12 +20,11 @@ from cachetui.keyspace.estimate import LIMIT_S, estimate
 from cachetui.keyspace.versions import version_rule
 from cachetui.model import Estimate, Identity, Keep, Operation, ScanProgress, Selection
 from cachetui.source.base import Source
-from cachetui.text import duration, rate, size
+from cachetui.text import rate
 
 if TYPE_CHECKING:
-    from cachetui.actions.apply import Outcome, Progress
+    from cachetui.actions.apply import Outcome
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 QUICK_S = 0.3
 """So long keys are counted where the plan is confirmed already and nobody reads it before it is carried out."""
 VERSION_BYTES = 64
@@ -78,8 +77,10 @@ async def _invalidate(call: Call, target: Target, settings: Settings, way: str, 
             return 0
         if planned.empty:
             return _nothing(call, source.name, planned)
-        _confirm(call, planned.plan)
-        return await _apply(call, settings, source, planned)
+        confirm(call, planned.plan)
+        outcome = await run(call, settings, source, planned.plan)
+    _report(call, source.name, planned, outcome)
+    return outcome.exit_code
 
 
 # Planning
@@ -188,15 +189,6 @@ def _nothing(call: Call, name: str, planned: Planned) -> int:
     return 0
 
 
-def _confirm(call: Call, plan: Plan) -> None:
-    """Raise Refused unless the name was given that the plan asks for."""
-    given = call.options.confirm
-    if plan.typed is None or given == plan.typed:
-        return
-    why = "this needs the target's name" if given is None else "that is not the target's name"
-    raise Refused(f"{plan.title}: {why}: nothing was sent", f"look at the dry run, then add --confirm {plan.typed}")
-
-
 def _plan_lines(plan: Plan) -> Iterable[str]:
     yield plan.title
     yield from (f"  {line}" for line in plan.what)
@@ -240,56 +232,6 @@ def _estimate_document(known: Estimate) -> dict[str, object]:
     }
 
 
-# Applying
-
-
-async def _apply(call: Call, settings: Settings, source: Source, planned: Planned) -> int:
-    from cachetui.actions.apply import Guard, apply
-    from cachetui.actions.journal import Journal, default_path
-
-    journal, guard = Journal(default_path()), Guard(settings.read_only, settings.read_only_reason)
-    cancel, loop = asyncio.Event(), asyncio.get_running_loop()
-    with Narrator(call) as narrator:
-        for number in SIGNALS:
-            loop.add_signal_handler(number, _stopper(cancel, narrator))
-        try:
-            outcome = await apply(
-                planned.plan,
-                source,
-                journal=journal,
-                guard=guard,
-                progress=lambda progress: narrator.show(_progress_line(planned.plan, progress)),
-                cancel=cancel,
-            )
-        finally:
-            for number in SIGNALS:
-                loop.remove_signal_handler(number)
-    _report(call, source.name, planned, outcome)
-    return outcome.exit_code
-
-
-def _stopper(cancel: asyncio.Event, narrator: Narrator) -> Callable[[], None]:
-    def stop() -> None:
-        if not cancel.is_set():
-            narrator.tell("stopping: what is under way ends")
-        cancel.set()
-
-    return stop
-
-
-def _progress_line(plan: Plan, progress: Progress) -> str:
-    parts = [f"{progress.done:,} done", f"{progress.left:,} left" if plan.count else "", rate(progress.rate)]
-    if progress.left and progress.left_s is not None:
-        parts.append(f"{duration(progress.left_s)} to go")
-    others = ((progress.missing, "gone"), (progress.skipped, "left alone"), (progress.failed, "failed"))
-    parts += [f"{number:,} {words}" for number, words in others if number]
-    if progress.p99_us is not None:
-        parts.append(f"others wait {progress.p99_us / 1000:.1f} ms")
-    if progress.kept_bytes:
-        parts.append(f"{size(progress.kept_bytes)} kept")
-    return ", ".join(filter(None, parts)) + (f" ({progress.note})" if progress.note else "")
-
-
 def _report(call: Call, name: str, planned: Planned, outcome: Outcome) -> None:
     plan = planned.plan
     undo = plan.undo
@@ -297,7 +239,7 @@ def _report(call: Call, name: str, planned: Planned, outcome: Outcome) -> None:
         undo = "no undo: there was nothing to keep"
     if call.json:
         status = {0: "success", 4: "stopped"}.get(outcome.exit_code, "error")
-        counted = _outcome_document(outcome)
+        counted = outcome_document(outcome)
         head = document("invalidate", name, status=status)
         plan_document = _plan_document(replace(planned, plan=replace(plan, undo=undo)))
         write_document({**head, "plan": plan_document, "outcome": counted})
@@ -311,21 +253,3 @@ def _report(call: Call, name: str, planned: Planned, outcome: Outcome) -> None:
         call.tell("UNLINK is denied here: --del deletes with DEL, and every client waits while big values are freed")
     if outcome.left and plan.sweep is not None and plan.sweep.selection.keys is None and outcome.kept:
         call.tell(f"--resume {plan.id} goes on with the rest")
-
-
-def _outcome_document(outcome: Outcome) -> dict[str, object]:
-    return {
-        "state": outcome.state,
-        "done": outcome.done,
-        "missing": outcome.missing,
-        "skipped": outcome.skipped,
-        "failed": outcome.failed,
-        "unknown": outcome.unknown,
-        "left": outcome.left,
-        "kept": outcome.kept,
-        "seconds": round(outcome.seconds, 3),
-        "reason": outcome.reason or None,
-        "verified": outcome.verified,
-        "checks": list(outcome.checks),
-        "errors": [{"command": failure.command, "error": failure.error.line()} for failure in outcome.errors],
-    }
