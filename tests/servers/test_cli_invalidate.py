@@ -238,6 +238,36 @@ def test_expiry_and_jitter_and_persist(redis_like: Server) -> None:
     assert soon.code == 2 and "leave out --expire" in soon.line()
 
 
+UNDONE = [
+    ("--key", "s:1", "h"),
+    ("--pattern", "s:*"),
+    ("--tag", "a"),
+    ("--pattern", "s:*", "--expire", "600", "--jitter", "60"),
+    ("--regex", "^s:timed:1", "--persist"),
+]
+
+
+@pytest.mark.parametrize("kind", ["redis7", "valkey9"])
+def test_each_is_done_and_undone(kind: str, request: pytest.FixtureRequest) -> None:
+    server: Server = request.getfixturevalue(kind)
+    fill(server, 500)
+    fill(server, 100, "s:timed:%d", px=10_000_000)
+    with server.client() as client:
+        client.hset("h", mapping={"f": "v", "g": b"\xff"})
+        client.sadd("tag:a", "s:1", "s:timed:7", "h", "stale")
+    before = everything(server)
+    expiries = [server.command("PEXPIRETIME", f"s:timed:{at}") for at in range(100)]
+    for args in UNDONE:
+        done = invalidate(server, *args, "--yes", "--json")
+        assert done.code == 0, done.err
+        assert done.json()["plan"]["canUndo"] is True
+        assert everything(server) != before, args
+        undone = run("undo", server.url, done.json()["plan"]["receipt"], "--yes")
+        assert undone.code == 0, undone.out + undone.err
+        assert everything(server) == before, args
+        assert [server.command("PEXPIRETIME", f"s:timed:{at}") for at in range(100)] == expiries, args
+
+
 def test_memcached(memcached: Server) -> None:
     from pymemcache.client.base import Client
 
