@@ -235,8 +235,8 @@ def _estimate_document(known: Estimate) -> dict[str, object]:
 def _report(call: Call, name: str, planned: Planned, outcome: Outcome) -> None:
     plan = planned.plan
     undo = plan.undo
-    if plan.sweep is not None and plan.sweep.keep is not None and not outcome.kept:
-        undo = "no undo: there was nothing to keep"
+    if plan.sweep is not None and plan.sweep.keep is not None:
+        undo = plan.undo.partition(": ")[0] if outcome.kept else "no undo: there was nothing to keep"
     if call.json:
         status = {0: "success", 4: "stopped"}.get(outcome.exit_code, "error")
         counted = outcome_document(outcome)

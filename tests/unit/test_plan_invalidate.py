@@ -126,6 +126,10 @@ def test_more_than_can_be_kept_means_no_undo_and_a_typed_name() -> None:
 
 def test_every_condition_is_said() -> None:
     rule = Selection(pattern=b"a*", regex=rb"^a\d+$", type_="hash", ttl=False, idle_s=3600)
+    title = swept(rule).title
+    assert title.endswith(
+        'by the pattern a*, with "^a\\\\d+$" in the name, of type hash, without a TTL, idle for 1h00m'
+    )
     text = said(swept(rule))
     for words in ("the pattern a*", "the regular expression", "of the type hash", "have no TTL", "for 1h00m or longer"):
         assert words in text

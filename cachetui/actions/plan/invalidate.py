@@ -149,13 +149,24 @@ def _rounded(number: int, error: int) -> int:
 
 
 def _by(selection: Selection) -> str:
+    """Return in a few words what selects: the journal keeps no more of a rule than this."""
     if selection.keys is not None:
-        return "by name"
-    if selection.tag is not None:
-        return f"by the tag {render((selection.tag,), 60)}"
-    if selection.pattern is not None and not selection.whole:
-        return f"by the pattern {render((selection.pattern,), 60)}"
-    return "of the database" if selection.whole else "by a rule"
+        parts = ["by name"]
+    elif selection.tag is not None:
+        parts = [f"by the tag {render((selection.tag,), 60)}"]
+    elif selection.pattern is not None:
+        parts = [f"by the pattern {render((selection.pattern,), 60)}"]
+    else:
+        parts = ["of the database"]
+    if selection.regex:
+        parts.append(f"with {render((selection.regex,), 60)} in the name")
+    if selection.type_ is not None:
+        parts.append(f"of type {printable(selection.type_, 40)}")
+    if selection.ttl is not None:
+        parts.append("with a TTL" if selection.ttl else "without a TTL")
+    if selection.idle_s is not None:
+        parts.append(f"idle for {duration(selection.idle_s)}")
+    return ", ".join(parts)
 
 
 # The commands
