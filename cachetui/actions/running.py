@@ -18,7 +18,7 @@ from itertools import islice
 
 from cachetui.actions.pace import Pacer
 from cachetui.actions.scripts import ask
-from cachetui.actions.spool import Kept, Spool
+from cachetui.actions.spool import Kept, Spool, void
 from cachetui.actions.strokes import Fate, Sight, Strokes, again
 from cachetui.actions.tally import Progress, Tally
 from cachetui.errors import CacheError, Unreachable
@@ -54,6 +54,8 @@ class Batch:
     changed: Counter[bytes] = field(default_factory=Counter)
     kept: set[bytes] = field(default_factory=set)
     """A copy is on the disk."""
+    voided: list[bytes] = field(default_factory=list)
+    """Copied and then not written: the copy is to be taken back."""
     at_once: int = 1_000_000
     """Keys in the next round: fewer where so many did not come in time."""
 
@@ -169,6 +171,8 @@ class Running:
                 await self._wait(trouble)
             else:
                 self._heard()
+        batch.voided += [key for key in batch.todo if key in batch.kept and key not in batch.doubtful]
+        await self._take_back(batch)
         self._judge(self._tally.failed - failed_before, len(keys))
 
     async def _round(self, batch: Batch) -> CacheError | None:
@@ -198,6 +202,13 @@ class Running:
             if batch.kept:
                 records = [record._replace(again=record.key in batch.kept) for record in records]
             batch.kept.update(record.key for record in records)
+            async with self._spooling:
+                await asyncio.to_thread(self._spool.add, records)
+
+    async def _take_back(self, batch: Batch) -> None:
+        """Say of copies that there is nothing to undo: an undo must not bring back what others deleted."""
+        records, batch.voided = [void(key) for key in batch.voided], []
+        if self._spool is not None and records:
             async with self._spooling:
                 await asyncio.to_thread(self._spool.add, records)
 
@@ -241,7 +252,7 @@ class Running:
         self._count_done(random.choice(keys), len(keys))
 
     def _end(self, batch: Batch, key: bytes, fate: Fate) -> None:
-        self._forget(batch, key)
+        self._forget(batch, key, unwritten=fate == "missing")
         if fate == "missing":
             self._tally.missing += 1
         else:
@@ -262,12 +273,12 @@ class Running:
         if again(error):
             self._nothing_done(batch, key)
             return error if error.code != "ask_again" else None
-        self._forget(batch, key)
+        self._forget(batch, key, unwritten=True)
         self._tally.refused((self._strokes.verb, key), error)
         return None
 
     def _leave_alone(self, batch: Batch, key: bytes, why: str) -> None:
-        self._forget(batch, key)
+        self._forget(batch, key, unwritten=True)
         self._tally.leave_alone(why)
 
     def _nothing_done(self, batch: Batch, key: bytes) -> None:
@@ -277,8 +288,10 @@ class Running:
             self._tally.in_flight -= 1
             self._tally.left += 1
 
-    def _forget(self, batch: Batch, key: bytes) -> None:
-        """Settle a key: it is neither left nor in flight any more."""
+    def _forget(self, batch: Batch, key: bytes, *, unwritten: bool = False) -> None:
+        """Settle a key: it is neither left nor in flight any more. `unwritten`: it is as it was."""
+        if unwritten and key in batch.kept:
+            batch.voided.append(key)
         if key in batch.doubtful:
             batch.doubtful.discard(key)
             self._tally.in_flight -= 1

@@ -1,7 +1,7 @@
 """What is kept for the way back: one file for each receipt, written before anything is deleted.
 
-The file is a line of JSON (`Head`) and then frames, each of one batch: length, CRC-32 and number
-of its records, and the records compressed. A frame is whole or it is not there.
+The file is a line of JSON (`Head`) and then frames, each of one batch: length, CRC-32, how many
+keys it adds, and the records compressed. A frame is whole or it is not there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HEAD_BYTES = 1024 * 1024
 FRAME_BYTES = 1024**3
 """A frame that says it is longer is damaged."""
 
-_FRAME = struct.Struct(">III")
+_FRAME = struct.Struct(">IIi")
 _RECORD = struct.Struct(">IqqIH?")
 _NO_VALUE = -1
 
@@ -44,7 +44,7 @@ class Kept(NamedTuple):
 
     key: bytes
     value: bytes | None
-    """The DUMP (Memcached: the bytes); None: there was none, or only the expiry is kept."""
+    """The DUMP (Memcached: the bytes); None: there was none, only the expiry is kept, or it is `VOID`."""
     expires_at_ms: int = -1
     """Unix milliseconds; -1: no expiry."""
     flags: int = 0
@@ -53,7 +53,16 @@ class Kept(NamedTuple):
     """`ttl`: the new expiry in Unix milliseconds, `-1` for none. `write`: the CRC-64 of the DUMP
     afterwards; empty: the key is gone."""
     again: bool = False
-    """An older copy of it is in the same file."""
+    """An older copy of it is in the same file: this one counts."""
+
+
+VOID = b"void"
+"""`Kept.became` of a key that was copied and then not written: there is nothing to undo."""
+
+
+def void(key: bytes) -> Kept:
+    """Return what takes a copy back."""
+    return Kept(key, None, became=VOID, again=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +121,8 @@ class Spool:
     def add(self, records: Sequence[Kept]) -> None:
         """Keep these records; they are with the system when this returns. Raises SpoolFull, CacheError."""
         packed = zlib.compress(b"".join(_packed(record) for record in records), 1)
-        frame = _FRAME.pack(len(packed), zlib.crc32(packed), len(records)) + packed
+        new = sum(not record.again for record in records) - sum(record.became == VOID for record in records)
+        frame = _FRAME.pack(len(packed), zlib.crc32(packed), new) + packed
         if self.stored_bytes + len(frame) > self._max_bytes:
             raise SpoolFull(
                 f"the copies for the undo have reached {size(self._max_bytes)}: no more was deleted",
@@ -126,7 +136,7 @@ class Spool:
                 os.lseek(self._file, self.stored_bytes, os.SEEK_SET)
                 raise
         self.stored_bytes += len(frame)
-        self.keys += len(records)
+        self.keys += new
 
     def close(self, *, empty: bool = False) -> None:
         """Bring all to the disk; without records, or where they are worth nothing (`empty`), the file goes."""
@@ -152,7 +162,7 @@ def opened(path: Path) -> Stored:
 
 
 def newest_first(path: Path) -> Iterator[list[Kept]]:
-    """Yield the records frame by frame, the newest frame and record first: of two copies of a key the newer counts.
+    """Yield the records frame by frame, the newest frame and record first.
 
     Raises CacheError when the file cannot be read. A damaged frame is passed over.
     """
@@ -163,6 +173,20 @@ def newest_first(path: Path) -> Iterator[list[Kept]]:
             packed = file.read(length)
             if zlib.crc32(packed) == checksum:
                 yield list(reversed(list(_records(zlib.decompress(packed)))))
+
+
+def standing(path: Path) -> Iterator[list[Kept]]:
+    """Yield, frame by frame and the newest first, what there is to undo: of two copies of a key the newer one."""
+    newer: set[bytes] = set()
+    for frame in newest_first(path):
+        chosen = []
+        for record in frame:
+            superseded = record.key in newer
+            (newer.add if record.again else newer.discard)(record.key)
+            if not superseded and record.became != VOID:
+                chosen.append(record)
+        if chosen:
+            yield chosen
 
 
 def stored(directory: Path) -> list[Stored]:

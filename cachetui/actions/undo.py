@@ -15,7 +15,7 @@ from cachetui.actions.plan.commands import render
 from cachetui.actions.plan.config import plan_setting
 from cachetui.actions.returning import Returning, add, restore, returning_for
 from cachetui.actions.running import Batch, Running, watched
-from cachetui.actions.spool import SUFFIX, Kept, Kind, Stored, newest_first, opened, stored
+from cachetui.actions.spool import SUFFIX, Kept, Kind, Stored, opened, standing, stored
 from cachetui.actions.sweep import ahead_ms
 from cachetui.actions.tally import Progress, Tally
 from cachetui.errors import BadUsage, Refused
@@ -176,7 +176,7 @@ def plan_undo(identity: Identity, target: str, what: Stored) -> Plan:
 
 def _examples(what: Stored, *, memcached: bool) -> Iterator[Command]:
     strokes = returning_for(what.head.kind, memcached=memcached, absolute=False, ahead_ms=0)
-    for frame in newest_first(what.path):
+    for frame in standing(what.path):
         for record in frame[:EXAMPLES]:
             strokes.records[record.key] = record
             yield from _example(what.head.kind, record, strokes, memcached=memcached)
@@ -226,29 +226,18 @@ class Undoing(Running):
         self._what, self._returning = what, strokes
 
     async def _batches(self) -> AsyncIterator[list[bytes]]:
-        frames = newest_first(self._what.path)
-        newer: set[bytes] = set()
-        """Keys of which an older copy is still to come: the newer one counts."""
+        frames = standing(self._what.path)
         while (frame := await asyncio.to_thread(next, frames, None)) is not None:
             records = self._returning.records
-            chosen: list[Kept] = []
-            for record in frame:
-                if record.key in newer:
-                    self._tally.left -= 1
-                    if not record.again:
-                        newer.discard(record.key)
-                    continue
-                if record.again:
-                    newer.add(record.key)
-                chosen.append(record)
-            keys = [record.key for record in chosen if record.key not in records]
-            self._tally.left -= len(chosen) - len(keys)
-            records.update((record.key, record) for record in chosen if record.key not in records)
-            for batch in self._cut(keys):
+            # A key that was deleted twice comes twice: the newer one is back, or on its way.
+            chosen = {record.key: record for record in frame if record.key not in records}
+            self._tally.left -= len(frame) - len(chosen)
+            records |= chosen
+            for batch in self._cut(list(chosen)):
                 yield batch
 
-    def _forget(self, batch: Batch, key: bytes) -> None:
-        super()._forget(batch, key)
+    def _forget(self, batch: Batch, key: bytes, *, unwritten: bool = False) -> None:
+        super()._forget(batch, key, unwritten=unwritten)
         self._returning.records.pop(key, None)
 
     def _end_all(self, batch: Batch, keys: Sequence[bytes]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachetui.actions.spool import Head, Kept, Spool, SpoolFull, newest_first, opened, prune, stored
+from cachetui.actions.spool import VOID, Head, Kept, Spool, SpoolFull, newest_first, opened, prune, stored, void
 from cachetui.errors import CacheError
 from cachetui.model import Operation, Selection
 
@@ -21,7 +21,8 @@ RECORDS = st.builds(
     value=st.none() | st.binary(max_size=200),
     expires_at_ms=st.integers(-1, 2**60),
     flags=st.integers(0, 2**32 - 1),
-    became=st.binary(max_size=20),
+    became=st.binary(max_size=20).filter(lambda became: became != VOID),
+    again=st.just(False),
 )
 
 
@@ -118,3 +119,16 @@ def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(CacheError) as caught:
         Spool(tmp_path / "undo", head(), 1 << 20)
     assert "cannot be kept" in caught.value.message and caught.value.hint
+
+
+def test_what_was_not_written_is_not_counted(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, head(), 1 << 20)
+    spool.add([Kept(b"a", b"v"), Kept(b"b", b"v")])
+    spool.add([Kept(b"a", b"newer", again=True), void(b"b")])
+    spool.close()
+    assert opened(spool.path).keys == 1
+    spool = Spool(tmp_path, head("r2"), 1 << 20)
+    spool.add([Kept(b"a", b"v")])
+    spool.add([void(b"a")])
+    spool.close()
+    assert not spool.path.exists()
