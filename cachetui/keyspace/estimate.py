@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from cachetui.errors import BadUsage, Denied, Unsupported
-from cachetui.keyspace.index import KeyIndex
+from cachetui.keyspace.distinct import Distinct
 from cachetui.model import Estimate, KeyFacts, ScanProgress, Selection
 from cachetui.source.base import Enumeration, Source
 from cachetui.source.globs import compiled
@@ -27,10 +27,6 @@ JUDGED = 1000
 """Keys looked at where a condition is judged by them, and the most that are looked at."""
 AT_ONCE = 100
 """Keys asked about in one pipeline: a few commands for each."""
-MEMORY_BYTES = 32 * 1024**2
-"""Names kept so that each counts once: about a million."""
-REPEATED_ERROR = 0.005
-"""How wrong the share of repetitions may be among those that were not kept."""
 NAMES_KEPT = 100
 """Names and sizes in the estimate."""
 SHOWN_S = 0.2
@@ -137,15 +133,14 @@ async def _ruled(
     memcached = source.identity is not None and source.identity.kind == "memcached"
     # Memcached matches nothing itself: asked for all names, it is known how many of them have come.
     here = memcached and selection.ttl is None
-    found = _Found(selection, with_glob=here)
+    judged = selection.idle_s is not None
+    found = _Found(selection, Distinct(JUDGED if judged else min(sample, JUDGED), rng), with_glob=here)
     enumeration = source.enumeration(found, match=None if here else selection.pattern, type_=selection.type_)
     await _walk(enumeration, limit_s, progress)
     number = await asyncio.to_thread(found.number, enumeration.progress, by_names=here)
-    judged = selection.idle_s is not None
-    names = await asyncio.to_thread(found.index.sample, b"", JUDGED if judged else min(sample, JUDGED), rng)
-    facts = await _looked_at(source, names)
+    facts = await _looked_at(source, found.names.sample())
     if number is None:
-        note = f"not all keys could be looked through in {duration(limit_s)}: {found.index.total:,} were found by then"
+        note = f"not all keys could be looked through in {duration(limit_s)}: {found.names.received:,} fit by then"
         return replace(_judged(selection, None, facts, conditions=judged), note=note, total=enumeration.progress.total)
     total = enumeration.progress.total
     if total is not None and number.keys > total and number.error:
@@ -174,11 +169,10 @@ async def _walk(enumeration: Enumeration, limit_s: float, progress: Callable[[Sc
 
 
 class _Found:
-    """A sink that keeps the names that fit, each once, and beyond a limit counts them only."""
+    """A sink that counts the names that fit."""
 
-    def __init__(self, selection: Selection, *, with_glob: bool) -> None:
-        self.index = KeyIndex("", limit_bytes=MEMORY_BYTES)
-        self._received = 0
+    def __init__(self, selection: Selection, names: Distinct, *, with_glob: bool) -> None:
+        self.names = names
         self._ttl = selection.ttl
         self._fits: list[Callable[[bytes], object]] = []
         if with_glob and selection.pattern is not None:
@@ -197,8 +191,7 @@ class _Found:
         for fits in self._fits:
             keys = [key for key in keys if fits(key)]
         if keys:
-            self._received += len(keys)
-            self.index.add(keys)
+            self.names.add(keys)
 
     def add_facts(
         self,
@@ -213,19 +206,12 @@ class _Found:
         self.add(keys)
 
     def clear(self) -> None:
-        self._received = 0
-        self.index.clear()
+        self.names.clear()
 
     def number(self, progress: ScanProgress, *, by_names: bool) -> Number | None:
         """Return how many there are, as far as was walked; None when it is unknown how far that was."""
-        for _ in self.index.settle():
-            pass
-        held, left_out = self.index.total, self.index.left_out
-        keys, error = float(held), 0.0
-        if left_out:
-            # Of what was not kept, as many are repetitions as of what was.
-            fresh = left_out * held / max(1, self._received - left_out)
-            keys, error = keys + fresh, REPEATED_ERROR * fresh
+        counted = self.names.count()
+        keys, error = float(counted[0]), float(counted[1])
         share = 1.0 if progress.state == "ended" else progress.share
         if share is None and by_names and progress.total:
             share = min(1.0, progress.seen / progress.total)
