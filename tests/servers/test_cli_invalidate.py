@@ -300,13 +300,14 @@ def test_memcached(memcached: Server) -> None:
         client.close()
 
 
-def test_an_interrupt_stops_at_a_batch_with_exact_counts(redis7: Server) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_at_a_batch_with_exact_counts(redis7: Server, number: signal.Signals) -> None:
     fill(redis7, 6000)
     args = ("invalidate", redis7.url, "--pattern", "s:*", "--yes", "--rate", "400", "--json")
     with Running(*args, "--confirm", f"{redis7.address}/0") as running:
         while redis7.command("DBSIZE") == 6000:
             assert running.process.poll() is None
-        running.process.send_signal(signal.SIGINT)
+        running.process.send_signal(number)
         out, err = running.process.communicate(timeout=40)
         assert running.process.returncode == 4
     document = json.loads(out)
@@ -421,6 +422,48 @@ def test_a_replica_takes_no_writes(new_server: Callable[..., Server], redis7: Se
     replica = new_server("redis7", "--replicaof", "127.0.0.1", str(redis7.port))
     done = run("invalidate", replica.url, "--pattern", "s:*")
     assert done.code == 5 and "replica" in done.line()
+
+
+def test_a_server_that_stalls_is_told_and_nothing_sent(new_server: Callable[..., Server]) -> None:
+    server = new_server("redis7")
+    fill(server, 10)
+    server.pause()
+    try:
+        done = invalidate(server, "--pattern", "s:*", "--yes", "--confirm", f"{server.address}/0")
+        assert done.code == 3 and done.line()
+    finally:
+        server.resume()
+    assert len(names(server)) == 10
+
+
+def test_a_list_narrowed_by_conditions(redis_like: Server, tmp_path: Path) -> None:
+    fill(redis_like, 40)
+    fill(redis_like, 10, "h:%d", ex=500)
+    (tmp_path / "keys").write_text("".join(f"{name}\n" for at in range(10) for name in (f"s:{at}", f"h:{at}")))
+    done = invalidate(redis_like, "--keys-from", str(tmp_path / "keys"), "--with-ttl", "--yes", "--json")
+    assert done.code == 0, done.err
+    assert (done.json()["plan"]["keys"]["count"], outcome(done)["done"]) == (10, 10)
+    assert names(redis_like) == {b"s:%d" % at for at in range(40)}
+
+
+def test_memcached_names_that_only_a_scan_finds(memcached: Server) -> None:
+    from pymemcache.client.base import Client
+
+    client = Client(("127.0.0.1", memcached.port), default_noreply=False)
+    try:
+        odd = base64.b64encode(b"s:\x00 odd\n").decode()
+        client.raw_command(f"ms {odd} 1 b\r\nx", "\r\n")
+        client.set("s:plain", b"x")
+        client.set("t:plain", b"x")
+        url = f"memcached://{memcached.address}"
+        dry = run("invalidate", url, "--pattern", "s:*")
+        assert dry.code == 0 and "Delete 2 keys" in dry.lines[0]
+        done = run("invalidate", url, "--pattern", "s:*", "--yes")
+        assert done.code == 0 and "2 done" in done.lines[0], done.out
+        assert client.raw_command(f"mg {odd} b s", "\r\n") == b"EN"
+        assert client.get("t:plain") == b"x"
+    finally:
+        client.close()
 
 
 def test_what_the_server_denies_is_counted(redis7: Server) -> None:
