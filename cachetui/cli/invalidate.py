@@ -207,7 +207,7 @@ def _plan_document(planned: Planned) -> dict[str, object]:
         "what": list(plan.what),
         "risk": plan.risk,
         "undo": plan.undo,
-        "canUndo": plan.sweep is not None and plan.sweep.keep is not None,
+        "canUndo": plan.undo.startswith(f"cachetui undo {plan.id}"),
         "confirm": plan.typed,
         "commands": plan.preview_commands(),
         "commandCount": plan.count,

@@ -37,7 +37,7 @@ def way_back(operation: Operation, keep: Keep | None, estimate: Estimate) -> Way
     deletes = operation.kind == "delete"
     if keep is None:
         return WayBack(None, f"no undo: the {'values' if deletes else 'old TTLs'} are not kept")
-    expected = estimate.bytes_total if deletes else _names_bytes(estimate)
+    expected = 0.0 if estimate.keys == 0 else estimate.bytes_total if deletes else _names_bytes(estimate)
     cap = size(keep.max_bytes)
     if expected is not None and expected > keep.max_bytes:
         words = f"no undo: about {size(expected)} would have to be kept, and {cap} are the most"
@@ -67,7 +67,7 @@ def _names_bytes(estimate: Estimate) -> float | None:
 
 def _left_alone(keep: Keep, estimate: Estimate) -> list[str]:
     limit = size(keep.max_key_bytes)
-    if estimate.largest_bytes is None:
+    if estimate.largest_bytes is None and estimate.keys != 0:
         return [f"keys above {limit} are left alone: to copy one would hold up the server"]
     big = sum(weight > keep.max_key_bytes for weight in estimate.heaviest_bytes)
     if not big:

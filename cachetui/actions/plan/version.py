@@ -7,6 +7,7 @@ import re
 from cachetui.actions.plan.base import Plan, refuse_replica, stamped, typed_name
 from cachetui.actions.plan.commands import Command, render
 from cachetui.actions.plan.invalidate import how_many, selected_by
+from cachetui.actions.plan.kept import KEPT_DAYS, RECEIPT, with_receipt
 from cachetui.errors import BadUsage, Refused, Unsupported
 from cachetui.model import Check, Estimate, Identity, Selection
 from cachetui.text import duration, printable, size
@@ -49,7 +50,8 @@ def plan_version(
         what.append("warning: there is no such key; INCR makes it, and begins with 1. Is the name right?")
     what += _remaining(remaining, rule, shown)
     step: Command = (b"INCR", key)
-    return stamped(
+    by_hand = render((b"UNLINK" if current is None else b"DECR", key))
+    plan = stamped(
         identity,
         target,
         f"Raise the version {name} from {shown} to {new}",
@@ -57,12 +59,13 @@ def plan_version(
         what,
         needs="edit",
         risk="high" if current is None else "medium",
-        undo=render((b"UNLINK" if current is None else b"DECR", key)) + ", while the old version's keys are there",
+        undo=f"cachetui undo {RECEIPT} for {KEPT_DAYS} days, or {by_hand}, while the old version's keys are there",
         watched=(key,),
         checks=(Check((b"GET", key), current, f"the version key {name}"),),
         shows=(Check((b"GET", key), b"%d" % new, f"the version key {name}"),),
         now=now,
     )
+    return with_receipt(plan)
 
 
 def plan_flush(identity: Identity, target: str, delay_s: int = 0, *, now: float | None = None) -> Plan:
