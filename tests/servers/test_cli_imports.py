@@ -29,7 +29,16 @@ def loaded(*args: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "command", [["analyze"], ["analyze", "--json"], ["keys"], ["slowlog"], ["topology"], ["policy"]]
+    "command",
+    [
+        ["analyze"],
+        ["analyze", "--json"],
+        ["keys"],
+        ["slowlog"],
+        ["topology"],
+        ["policy"],
+        ["invalidate", "--key", "a", "--yes"],
+    ],
 )
 def test_a_redis_target_loads_neither_textual_nor_pymemcache(redis7: Server, command: list[str]) -> None:
     names = loaded(command[0], redis7.address, *command[1:])
