@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cachetui.actions.plan import Plan, plan_flush, plan_sweep, plan_version, refuse_replica
-from cachetui.cli.applying import confirm, outcome_document, run
+from cachetui.cli.applying import confirm, outcome_document, run, wanted_name
 from cachetui.cli.call import Call, opened
 from cachetui.cli.narrating import Narrator
 from cachetui.cli.output import document, named, write_document, write_line, write_lines
 from cachetui.cli.selecting import operation_of, selection_of, way_of
 from cachetui.config import Settings, Target
-from cachetui.errors import BadUsage, Refused, Unsupported
+from cachetui.errors import BadUsage, Denied, Refused, Unsupported
 from cachetui.keyspace.estimate import LIMIT_S, estimate
 from cachetui.keyspace.versions import version_rule
 from cachetui.model import Estimate, Identity, Keep, Operation, ScanProgress, Selection
@@ -73,11 +73,11 @@ async def _invalidate(call: Call, target: Target, settings: Settings, way: str, 
                 wanted = await asyncio.to_thread(_of_receipt, call.options.resume, source.name)
             planned = await _sweep(call, source, identity, *wanted)
         if not call.options.yes:
-            _preview(call, source.name, planned)
+            _preview(call, settings, source.name, planned)
             return 0
         if planned.empty:
             return _nothing(call, source.name, planned)
-        confirm(call, planned.plan)
+        confirm(call, settings, planned.plan)
         outcome = await run(call, settings, source, planned.plan)
     _report(call, source.name, planned, outcome)
     return outcome.exit_code
@@ -93,9 +93,7 @@ async def _sweep(call: Call, source: Source, identity: Identity, selection: Sele
     if selection.tag is not None and identity.kind == "memcached":
         raise Unsupported("Memcached has no sets, so it has no tags", "give a pattern or a list of keys")
     known = await _estimate(call, source, selection)
-    unlink = not options.del_
-    if unlink and identity.kind != "memcached" and operation.kind == "delete":
-        unlink = (await source.flags(["UNLINK"])).get("UNLINK") is not None
+    unlink = not options.del_ and (identity.kind == "memcached" or await _knows_unlink(source))
     plan = plan_sweep(
         identity,
         source.name,
@@ -108,6 +106,13 @@ async def _sweep(call: Call, source: Source, identity: Identity, selection: Sele
         unlink_known=unlink,
     )
     return Planned(plan, known)
+
+
+async def _knows_unlink(source: Source) -> bool:
+    try:
+        return (await source.flags(["UNLINK"]))["UNLINK"] is not None
+    except (Denied, Unsupported):
+        return True  # COMMAND is denied: the server will say so if it does not know it
 
 
 async def _version(call: Call, source: Source, identity: Identity) -> Planned:
@@ -171,13 +176,14 @@ async def _estimate(call: Call, source: Source, selection: Selection) -> Estimat
 # Showing
 
 
-def _preview(call: Call, name: str, planned: Planned) -> None:
+def _preview(call: Call, settings: Settings, name: str, planned: Planned) -> None:
     if call.json:
         write_document({**document("invalidate", name, status="dry-run"), "plan": _plan_document(planned)})
         return
     write_lines(_plan_lines(planned.plan))
-    confirm = f" with --confirm {planned.plan.typed}" if planned.plan.typed is not None else ""
-    call.tell(f"this was a dry run: nothing was changed; --yes{confirm} does it")
+    typed = wanted_name(settings, planned.plan)
+    needs = f" with --confirm {typed}" if typed is not None else ""
+    call.tell(f"this was a dry run: nothing was changed; --yes{needs} does it")
 
 
 def _nothing(call: Call, name: str, planned: Planned) -> int:
@@ -249,7 +255,12 @@ def _report(call: Call, name: str, planned: Planned, outcome: Outcome) -> None:
     write_lines(f"  failed: {failure.command}: {failure.error.line()}" for failure in outcome.errors)
     write_line(f"  receipt {plan.id}")
     write_line(f"  undo: {undo}")
-    if any(failure.error.code == "denied" and failure.command.startswith("UNLINK") for failure in outcome.errors):
+    denied = {failure.error.message.partition(":")[0] for failure in outcome.errors if failure.error.code == "denied"}
+    if "UNLINK" in denied:
         call.tell("UNLINK is denied here: --del deletes with DEL, and every client waits while big values are freed")
+    elif denied & {"EVALSHA", "EVAL"}:
+        call.tell(
+            "to copy and delete takes EVALSHA and EVAL, or what they call, and one is denied: see --no-undo, --del"
+        )
     if outcome.left and plan.sweep is not None and plan.sweep.selection.keys is None and outcome.kept:
         call.tell(f"--resume {plan.id} goes on with the rest")

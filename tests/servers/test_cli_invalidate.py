@@ -419,6 +419,31 @@ def test_without_unlink_del_is_offered(redis7: Server) -> None:
         redis7.command("ACL", "DELUSER", "some")
 
 
+def test_where_scripts_are_denied_a_way_without_copies_is_named(redis7: Server) -> None:
+    fill(redis7, 20)
+    redis7.command("ACL", "SETUSER", "some", "on", ">pw", "~*", "+@all", "-evalsha", "-eval")
+    try:
+        args = ("invalidate", f"redis://some@{redis7.address}", "--pattern", "s:1*", "--yes")
+        done = run(*args, env={"REDISCLI_AUTH": "pw"})
+        assert done.code == 5 and "--no-undo" in done.err and len(names(redis7)) == 20
+        assert run(*args, "--no-undo", env={"REDISCLI_AUTH": "pw"}).code == 0
+        assert len(names(redis7)) == 9
+    finally:
+        redis7.command("ACL", "DELUSER", "some")
+
+
+def test_where_command_info_is_denied_it_is_planned_and_read_only_holds(redis7: Server) -> None:
+    fill(redis7, 20)
+    redis7.command("ACL", "SETUSER", "some", "on", ">pw", "~*", "+@all", "-command")
+    try:
+        args = ("invalidate", f"redis://some@{redis7.address}", "--pattern", "s:1*")
+        assert run(*args, env={"REDISCLI_AUTH": "pw"}).code == 0
+        assert run(*args, "--yes", "--read-only", env={"REDISCLI_AUTH": "pw"}).code == 5
+        assert len(names(redis7)) == 20
+    finally:
+        redis7.command("ACL", "DELUSER", "some")
+
+
 def test_a_replica_takes_no_writes(new_server: Callable[..., Server], redis7: Server) -> None:
     fill(redis7, 5)
     replica = new_server("redis7", "--replicaof", "127.0.0.1", str(redis7.port))
