@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cachetui.actions.plan.base import typed_name
 from cachetui.cli.call import Call
 from cachetui.cli.narrating import Narrator
 from cachetui.errors import Refused
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def confirm(call: Call, plan: Plan) -> None:
-    """Raise Refused unless the name was given that the plan asks for."""
-    given = call.options.confirm
-    if plan.typed is None or given == plan.typed:
+def wanted_name(settings: Settings, plan: Plan) -> str | None:
+    """Return what must be given to `--confirm`: where the plan asks for it, and for every plan in production."""
+    return plan.typed or (typed_name(plan.target) if settings.production else None)
+
+
+def confirm(call: Call, settings: Settings, plan: Plan) -> None:
+    """Raise Refused unless the name was given that the plan, or a profile in production, asks for."""
+    given, typed = call.options.confirm, wanted_name(settings, plan)
+    if typed is None or given == typed:
         return
     why = "this needs the target's name" if given is None else "that is not the target's name"
-    raise Refused(f"{plan.title}: {why}: nothing was sent", f"look at the dry run, then add --confirm {plan.typed}")
+    raise Refused(f"{plan.title}: {why}: nothing was sent", f"look at the dry run, then add --confirm {typed}")
 
 
 async def run(call: Call, settings: Settings, source: Source, plan: Plan) -> Outcome:

@@ -93,6 +93,7 @@ def _policy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rewrite", action="store_true", help="CONFIG REWRITE: into the server's own file as well")
     parser.add_argument("--this-server", action="store_true", help="not its replicas or the cluster's other nodes")
     parser.add_argument("--yes", action="store_true", help="do it; without, only the plan is shown")
+    parser.add_argument("--confirm", metavar="NAME", help="the target's name, on a profile in production")
 
 
 def _invalidate(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from cachetui.actions.plan import Plan, plan_maxmemory, plan_policy, plan_rewrite
+from cachetui.cli.applying import confirm
 from cachetui.cli.call import Call, opened
 from cachetui.cli.output import document, write_document, write_line, write_lines
 from cachetui.config import Settings, Target
@@ -113,6 +114,8 @@ async def _set(call: Call, target: Target, settings: Settings, wanted: str | Non
         if not call.options.yes:
             _preview(call, source.name, plans)
             return 0
+        for plan in plans:
+            confirm(call, settings, replace(plan, typed=None))
         return await _apply(call, settings, source, plans)
 
 

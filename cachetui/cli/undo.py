@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from cachetui.actions.journal import Journal, default_path
 from cachetui.actions.plan import Plan
 from cachetui.actions.undo import Receipt, plan_of, undoable, undoing
-from cachetui.cli.applying import confirm, outcome_document, run
+from cachetui.cli.applying import confirm, outcome_document, run, wanted_name
 from cachetui.cli.call import Call, opened
 from cachetui.cli.output import columns, document, iso, write_document, write_line, write_lines
 from cachetui.config import Settings, Target
@@ -48,8 +48,8 @@ async def _undo(call: Call, target: Target, settings: Settings, journal: Journal
             )
         plan = await plan_of(source, row)
         if not call.options.yes:
-            return _preview(call, source.name, plan)
-        confirm(call, plan)
+            return _preview(call, settings, source.name, plan)
+        confirm(call, settings, plan)
         outcome = await run(call, settings, source, plan)
     if call.json:
         status = {0: "success", 4: "stopped"}.get(outcome.exit_code, "error")
@@ -63,12 +63,13 @@ async def _undo(call: Call, target: Target, settings: Settings, journal: Journal
     return outcome.exit_code
 
 
-def _preview(call: Call, name: str, plan: Plan) -> int:
+def _preview(call: Call, settings: Settings, name: str, plan: Plan) -> int:
     if call.json:
         write_document({**document("undo", name, status="dry-run"), "plan": _plan_document(plan)})
         return 0
     write_lines(_plan_lines(plan))
-    needs = f" with --confirm {plan.typed}" if plan.typed is not None else ""
+    typed = wanted_name(settings, plan)
+    needs = f" with --confirm {typed}" if typed is not None else ""
     call.tell(f"this was a dry run: nothing was changed; --yes{needs} does it")
     return 0
 

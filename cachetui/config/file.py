@@ -63,6 +63,7 @@ class Look:
     interval: float | None = None
     separator: str | None = None
     tag_template: str | None = None
+    production: bool | None = None
     read_only: bool | None = None
     slow_link: bool | None = None
     ascii: bool | None = None
@@ -320,6 +321,7 @@ _LOOK: dict[str, Check] = {
     "interval": _interval,
     "separator": _text,
     "tag_template": _tag_template,
+    "production": _flag,
     "read_only": _flag,
     "slow_link": _flag,
     "ascii": _flag,

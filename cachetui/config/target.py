@@ -122,6 +122,8 @@ class Settings:
     color: bool = True
     separator: str = ":"
     """Between the parts of a key's name."""
+    production: bool = False
+    """Every change asks for the target's typed name."""
     tag_template: str = "tag:{tag}"
     """The name of a tag's set, with `{tag}` where the tag stands."""
     keymap: dict[str, str] = field(default_factory=dict)

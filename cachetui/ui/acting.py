@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cachetui import text
-from cachetui.actions.apply import Outcome, Progress, apply
+from cachetui.actions.apply import Outcome, Pacer, Progress, apply
 from cachetui.actions.plan import (
     Plan,
     plan_delete,
@@ -18,9 +18,10 @@ from cachetui.actions.plan import (
     plan_slowlog_reset,
     plan_ttl,
 )
+from cachetui.actions.plan.base import typed_name
 from cachetui.errors import BadUsage, Refused
-from cachetui.model import Identity, KeyFacts, Stats
-from cachetui.ui import configuring, editing
+from cachetui.model import Identity, Keep, KeyFacts, Operation, Selection, Stats
+from cachetui.ui import configuring, editing, invalidating
 from cachetui.ui.panes.clients import ClientsPane
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.screens.dialog import Choice, Prompt
@@ -60,12 +61,19 @@ async def act(app: CachetuiApp, live: Live, command_id: str) -> None:
     if plan is None:
         return
 
-    async def run(plan: Plan, progress: Callable[[Progress], None], cancel: asyncio.Event) -> Outcome:
+    async def run(plan: Plan, progress: Callable[[Progress], None], cancel: asyncio.Event, pacer: Pacer) -> Outcome:
         return await apply(
-            plan, live.source, journal=live.journal, guard=live.guard(), progress=progress, cancel=cancel
+            plan,
+            live.source,
+            journal=live.journal,
+            guard=live.guard(),
+            progress=progress,
+            cancel=cancel,
+            pacer=pacer,
         )
 
-    outcome = await app.push_screen_wait(Preview(plan, run, refused=live.read_only))
+    typed = typed_name(plan.target) if live.settings.production else None
+    outcome = await app.push_screen_wait(Preview(plan, run, refused=live.read_only, typed=typed))
     if outcome is not None:
         await live.read_journal()
         live.refresh()
@@ -95,51 +103,14 @@ async def _delete(app: CachetuiApp, live: Live, identity: Identity) -> Plan | No
     marked, selected = pane.marked(), pane.selected()
     if not marked and selected is None:
         raise Refused("no key is selected", "move to a key or a prefix")
-    prefix = None
-    if marked:
-        keys = marked
-    elif selected is not None and selected[0] == "prefix":
-        prefix = selected[1]
-        keys = await _keys_under(app, live, prefix)
-        if not keys:
-            raise Refused(f"no key begins with {text.printable(prefix, 60)} any more")
-    else:
-        keys = [selected[1]] if selected is not None else []
+    if not marked and selected is not None and selected[0] == "prefix":
+        rule = Selection(pattern=invalidating.glob_of(selected[1]))
+        return await invalidating.swept(app, live, identity, rule, Operation("delete"))
+    keys = marked or ([selected[1]] if selected is not None else [])
     facts = await _facts(live, keys)
     unlink = (await live.source.flags(["UNLINK"])).get("UNLINK") is not None if identity.kind != "memcached" else True
     total = getattr(live.feeds.latest.get("stats"), "keys", None)
-    return plan_delete(identity, live.source.name, facts, prefix=prefix, total=total, unlink_known=unlink)
-
-
-async def _keys_under(app: CachetuiApp, live: Live, prefix: bytes) -> list[bytes]:
-    """Enumerate the keys of a prefix now: the tree may be old or hold only a part."""
-    found = _Under(prefix)
-    app.say(f"looking for keys under {text.printable(prefix, 60)}")
-    await live.source.enumeration(found, match=_glob_of(prefix)).run()
-    return sorted(found.keys)
-
-
-class _Under:
-    """The keys of an enumeration that begin with a prefix."""
-
-    def __init__(self, prefix: bytes) -> None:
-        self.prefix = prefix
-        self.keys: set[bytes] = set()
-
-    def add(self, keys: Sequence[bytes]) -> None:
-        self.keys.update(key for key in keys if key.startswith(self.prefix))
-
-    def clear(self) -> None:
-        self.keys.clear()
-
-
-def _glob_of(prefix: bytes) -> bytes:
-    """Return the MATCH pattern of all keys that begin with exactly these bytes.
-
-    >>> _glob_of(b"a*[1]:")
-    b'a\\\\*\\\\[1\\\\]:*'
-    """
-    return re.sub(rb"([*?\[\]\\^])", rb"\\\1", prefix) + b"*"
+    return plan_delete(identity, live.source.name, facts, total=total, unlink_known=unlink, keep=Keep())
 
 
 async def _facts(live: Live, keys: list[bytes]) -> list[KeyFacts | bytes]:
@@ -164,7 +135,7 @@ async def _ttl(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
     )
     if words is None:
         return None
-    return plan_ttl(identity, live.source.name, await _facts(live, keys), parse_ttl(words))
+    return plan_ttl(identity, live.source.name, await _facts(live, keys), parse_ttl(words), keep=Keep())
 
 
 async def _policy(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
@@ -250,6 +221,9 @@ _POLICY_WORDS = {
 }
 _PLANS = {
     "delete": _delete,
+    "invalidate": invalidating.invalidated,
+    "undo": invalidating.undone,
+    "resume": invalidating.resumed,
     "ttl": _ttl,
     "edit": editing.edited,
     "new": editing.added,

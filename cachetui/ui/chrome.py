@@ -39,6 +39,8 @@ def header(scene: Scene, width: int) -> tuple[Line, Line]:
     right: list[Span] = [("  ", "")]
     if scene.read_only:
         right.append(("read-only  ", "warn"))
+    elif scene.armed_s:
+        right.append((f"ARMED {-(-int(scene.armed_s) // 60)}m  ", "bad bold"))
     right.append(_live(scene))
     if scene.cost_per_s is not None:
         share = "" if scene.cost_percent is None else f" {_share(scene.cost_percent)}"

@@ -12,6 +12,7 @@ from typing import cast
 
 from cachetui.actions.apply import Guard
 from cachetui.actions.journal import Journal
+from cachetui.actions.undo import ended
 from cachetui.analysis.rules import findings
 from cachetui.analysis.verdict import Verdict, verdict
 from cachetui.config import Settings, state_dir
@@ -115,13 +116,19 @@ class Live:
 
     async def read_journal(self) -> None:
         """Read the journal anew. Raises CacheError when it cannot be read."""
-        self._entries = tuple(await asyncio.to_thread(self.journal.read, JOURNAL_SHOWN))
+        self._entries = tuple(await asyncio.to_thread(ended, self.journal, JOURNAL_SHOWN))
         self.on_change()
 
     # What is allowed
 
     def arm(self) -> None:
         self._armed_until = time.monotonic() + ARMED_S
+
+    @property
+    def armed_s(self) -> float:
+        """Seconds for which writes are still allowed where they are not by default; 0: they are not."""
+        left_s = self._armed_until - time.monotonic()
+        return left_s if self.settings.read_only and self.settings.armable and left_s > 0 else 0.0
 
     @property
     def read_only(self) -> str:
@@ -194,6 +201,7 @@ class Live:
             cost_per_s=per_s,
             cost_percent=percent,
             read_only=self.read_only,
+            armed_s=self.armed_s,
             replay=self._replay_words(),
             settings_by_node=self.config.latest,
             settings_trouble=self.config.trouble,

@@ -44,6 +44,8 @@ class Scene:
     """Why nothing may be changed; empty when it may."""
     replay: str
     """Where a replay is ("paused 12s of 1m00s"); empty when live."""
+    armed_s: float = 0.0
+    """Seconds for which writes are allowed though the profile is read-only by default."""
     settings_by_node: SettingsByNode | None = None
     """The servers' own settings, while somebody looks at them."""
     settings_trouble: Trouble | None = None

@@ -35,7 +35,7 @@ async def test_a_prefix_is_deleted_after_its_preview(redis_like: Server, dashboa
         words = await preview(screen)
         assert "50 keys" in words
         assert "UNLINK user:" in words
-        assert "user:*" not in words
+        assert "whose name matches the pattern user:*" in words and "cachetui undo" in words
         await screen.press("y")
         await screen.until(lambda: "50 done" in screen.dialog())
         await screen.press("escape")

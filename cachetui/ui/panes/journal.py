@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cachetui import text
+from cachetui.model import JournalEntry
 from cachetui.ui.line import Line, line
 from cachetui.ui.panes.pane import TablePane
 from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
 
-_STYLES = {"done": "ok", "failed": "bad", "stopped": "warn", "refused": "muted", "started": "warn"}
+_STYLES = {
+    "done": "ok",
+    "failed": "bad",
+    "stopped": "warn",
+    "refused": "muted",
+    "running": "warn",
+    "interrupted": "bad",
+}
 
 
 class JournalPane(TablePane):
@@ -25,13 +33,19 @@ class JournalPane(TablePane):
         self.table = Table(
             (
                 Column("at", 11),
-                Column("outcome", 8),
-                Column("done", 7, "right"),
+                Column("outcome", 11),
+                Column("done", 9, "right"),
+                Column("not done", 9, "right", wide_only=90),
                 Column("what"),
                 Column("target", 30, wide_only=100),
                 Column("who", 20, wide_only=120),
             )
         )
+
+    def selected_receipt(self) -> str | None:
+        """Return the receipt of the selected entry."""
+        row = self.table.current
+        return None if row is None else str(row.row_id)
 
     def rows(self, scene: Scene) -> Sequence[Row]:
         return [
@@ -41,11 +55,12 @@ class JournalPane(TablePane):
                     (text.clock(e.at, scene.now), "muted"),
                     (e.outcome, _STYLES.get(e.outcome, "")),
                     (text.count(e.done), ""),
+                    (text.count(short) if (short := _short_of(e)) else "", "warn"),
                     (e.title, ""),
                     (e.target, "muted"),
                     (e.user, "muted"),
                 ),
-                (e.at, e.outcome, e.done, e.title, e.target, e.user),
+                (e.at, e.outcome, e.done, _short_of(e), e.title, e.target, e.user),
             )
             for e in scene.journal
         ]
@@ -55,7 +70,20 @@ class JournalPane(TablePane):
         entry = next((e for e in scene.journal if row is not None and e.receipt == row.row_id), None)
         if entry is None:
             return []
-        counts = f"done {entry.done}  failed {entry.failed}  left {entry.left}"
+        figures = (
+            ("done", entry.done),
+            ("gone already", entry.missing),
+            ("left alone", entry.skipped),
+            ("failed", entry.failed),
+            ("unknown", entry.unknown),
+            ("not sent", entry.left),
+        )
+        counts = "  ".join(f"{name} {figure:,}" for name, figure in figures if figure or name == "done")
         lines = [line((entry.receipt + "  ", "muted"), counts, ("  " + entry.error, "bad"))]
         lines += [line(("undo  ", "muted"), text.fit(entry.undo or text.UNKNOWN, width - 6).rstrip())]
         return lines + [line(("ran   ", "muted"), text.fit(command, width - 6).rstrip()) for command in entry.commands]
+
+
+def _short_of(entry: JournalEntry) -> int:
+    """Return how many keys or commands were not done as planned."""
+    return entry.skipped + entry.failed + entry.unknown + entry.left
