@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cachetui.actions.journal import Journal
-from cachetui.actions.plan import Command, Plan, refuse_replica, render
+from cachetui.actions.plan import Command, Plan, Sweep, refuse_replica, render
 from cachetui.actions.plan.commands import valid_memcached
 from cachetui.errors import Denied, Refused, Unsupported
 from cachetui.source.base import Source
@@ -67,18 +67,23 @@ def survey(plan: Plan, journal: Journal) -> Survey:
         if not command or (memcached and not valid_memcached(command)):
             raise Refused(f"not a command: {render(command, 80)!r}", "nothing was changed")
         names[_name(command)] = None
-    if (
-        plan.sweep is not None
-        and plan.sweep.keep is not None
-        and plan.sweep.operation.kind == "delete"
-        and not memcached
-    ):
-        names |= dict.fromkeys(COPYING)
+    if plan.sweep is not None:
+        names |= dict.fromkeys(_sent_by(plan.sweep, memcached=memcached))
     # Memcached's driver makes its checks itself: they are not commands to be judged.
     checks = () if memcached else (*plan.checks, *plan.shows)
     reads = dict.fromkeys(_name(check.command) for check in checks)
     summary = plan.preview_commands(COMMANDS_JOURNALLED)
     return Survey(tuple(names), tuple(reads), (*summary, f"sha256 {plan.digest()}"))
+
+
+def _sent_by(sweep: Sweep, *, memcached: bool) -> tuple[str, ...]:
+    """Return the commands that a sweep sends, whatever its plan shows of them."""
+    if sweep.operation.kind == "delete":
+        copying = COPYING if sweep.keep is not None and not memcached else ()
+        return (sweep.verb.decode(), *copying)
+    if memcached:
+        return ("touch",)
+    return ("PEXPIREAT" if sweep.operation.kind == "expire" else "PERSIST",)
 
 
 def _name(command: Command) -> str:

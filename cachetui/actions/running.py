@@ -248,22 +248,25 @@ class Running:
             del batch.todo[key]
         batch.doubtful.clear()
         self._tally.in_flight -= len(keys)
-        self.written += keys[: max(0, VERIFIED - len(self.written) - 1)]
-        self._count_done(random.choice(keys), len(keys))
+        room = max(0, VERIFIED - len(self.written))
+        self.written += keys[:room]
+        if not room:
+            self._remember(random.choice(keys), len(keys))
+        self._tally.done += len(keys)
 
     def _end(self, batch: Batch, key: bytes, fate: Fate) -> None:
         self._forget(batch, key, unwritten=fate == "missing")
         if fate == "missing":
             self._tally.missing += 1
         else:
-            self._count_done(key, 1)
+            self._remember(key, 1)
+            self._tally.done += 1
 
-    def _count_done(self, one: bytes, count: int) -> None:
-        """Count keys that were written, and remember one of them now and then."""
-        self._tally.done += count
+    def _remember(self, one: bytes, count: int) -> None:
+        """Put a key among those that are looked up afterwards, now and then: of `count` written at once."""
         if len(self.written) < VERIFIED:
             self.written.append(one)
-        elif random.random() * self._tally.done < VERIFIED * count:
+        elif random.random() * (self._tally.done + count) < VERIFIED * count:
             self.written[random.randrange(VERIFIED)] = one
 
     def _refused(self, batch: Batch, key: bytes, error: CacheError) -> CacheError | None:

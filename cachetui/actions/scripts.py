@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from cachetui.actions.plan import Command
-from cachetui.errors import ServerError
+from cachetui.errors import Denied, ServerError, Unsupported
 from cachetui.source.base import Source
 
 LATER = 0
@@ -78,6 +78,14 @@ _DIGESTS = {body: digest for digest, body in _SCRIPTS.items()}
 def call(body: bytes, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Command:
     """Return the command that runs a script."""
     return (b"EVALSHA", _DIGESTS[body], b"%d" % len(keys), *keys, *arguments)
+
+
+async def absolute_expiries(source: Source) -> bool:
+    """Tell whether the server tells when a key expires, not only what is left. Raises CacheError."""
+    try:
+        return (await source.flags(("PEXPIRETIME",))).get("PEXPIRETIME") is not None
+    except (Denied, Unsupported):  # nothing is known of any command: what all servers have will do
+        return False
 
 
 async def ask(source: Source, commands: Sequence[Command]) -> list[object]:

@@ -10,6 +10,7 @@ from cachetui.actions.names import Names, members
 from cachetui.actions.pace import Pacer
 from cachetui.actions.plan import Plan, Sweep
 from cachetui.actions.running import Running, watched
+from cachetui.actions.scripts import absolute_expiries
 from cachetui.actions.spool import Spool
 from cachetui.actions.strokes import Strokes, strokes_for
 from cachetui.actions.tally import Progress, Tally
@@ -38,7 +39,7 @@ async def sweep(
 async def _strokes(wanted: Sweep, source: Source) -> Strokes:
     identity = source.identity or await source.open()
     memcached = identity.kind == "memcached"
-    absolute = not memcached and (await source.flags(("PEXPIRETIME",))).get("PEXPIRETIME") is not None
+    absolute = not memcached and await absolute_expiries(source)
     ahead = 0 if memcached or wanted.operation.kind != "expire" else await ahead_ms(source)
     one_slot = identity.mode != "cluster"
     return strokes_for(wanted, memcached=memcached, one_slot=one_slot, absolute=absolute, ahead_ms=ahead)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cachetui.actions.plan import Plan
-from cachetui.actions.scripts import COPY, LATER, ask, call
+from cachetui.actions.scripts import COPY, LATER, absolute_expiries, ask, call
 from cachetui.actions.spool import Kept
 from cachetui.actions.strokes import CHECKSUM_BYTES, TOO_BIG
 from cachetui.errors import CacheError, ServerError, Unsupported
@@ -45,7 +45,7 @@ async def with_after(source: Source, records: Sequence[Kept]) -> list[Kept]:
 
 
 async def _rows(source: Source, keys: Sequence[bytes]) -> list[object]:
-    absolute = (await source.flags(("PEXPIRETIME",))).get("PEXPIRETIME") is not None
+    absolute = await absolute_expiries(source)
     limits = (b"%d" % Keep().max_key_bytes, b"1" if absolute else b"0")
     rows: list[object] = []
     for reply in await ask(source, [call(COPY, (key,), limits) for key in keys]):

@@ -15,6 +15,7 @@ from cachetui.actions.plan.commands import render
 from cachetui.actions.plan.config import plan_setting
 from cachetui.actions.returning import Returning, add, restore, returning_for
 from cachetui.actions.running import Batch, Running, watched
+from cachetui.actions.scripts import absolute_expiries
 from cachetui.actions.spool import SUFFIX, Kept, Kind, Stored, opened, standing, stored
 from cachetui.actions.sweep import ahead_ms
 from cachetui.actions.tally import Progress, Tally
@@ -208,7 +209,7 @@ async def undo(
     """
     what = found(journal, plan.undoes)
     memcached = plan.kind == "memcached"
-    absolute = not memcached and (await source.flags(("PEXPIRETIME",))).get("PEXPIRETIME") is not None
+    absolute = not memcached and await absolute_expiries(source)
     ahead = 0 if memcached else await ahead_ms(source)
     strokes = returning_for(what.head.kind, memcached=memcached, absolute=absolute, ahead_ms=ahead)
     running = Undoing(what, source, tally, strokes, pacer=pacer)
