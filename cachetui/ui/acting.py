@@ -108,7 +108,7 @@ async def _delete(app: CachetuiApp, live: Live, identity: Identity) -> Plan | No
         return await invalidating.swept(app, live, identity, rule, Operation("delete"))
     keys = marked or ([selected[1]] if selected is not None else [])
     facts = await _facts(live, keys)
-    unlink = (await live.source.flags(["UNLINK"])).get("UNLINK") is not None if identity.kind != "memcached" else True
+    unlink = await invalidating.unlink_known(live, identity)
     total = getattr(live.feeds.latest.get("stats"), "keys", None)
     return plan_delete(identity, live.source.name, facts, total=total, unlink_known=unlink, keep=Keep())
 

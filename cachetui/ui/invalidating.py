@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cachetui import text
 from cachetui.actions.plan import Plan, plan_flush, plan_sweep, plan_version
 from cachetui.actions.undo import plan_of, undoable, undoing
-from cachetui.errors import BadUsage, Refused
+from cachetui.errors import BadUsage, Denied, Refused, Unsupported
 from cachetui.keyspace.estimate import estimate
 from cachetui.keyspace.versions import version_rule
 from cachetui.model import Estimate, Identity, Keep, Operation, ScanProgress, Selection
@@ -87,12 +87,20 @@ async def swept(
         return None
     if known.keys == 0 and not known.error:
         raise Refused(f"nothing to do: {known.note or 'no key fits'}")
-    unlink = True
-    if identity.kind != "memcached":
-        unlink = (await live.source.flags(["UNLINK"])).get("UNLINK") is not None and "UNLINK" not in live.source.denied
+    unlink = await unlink_known(live, identity)
     return plan_sweep(
         identity, live.source.name, selection, operation, known, keep=Keep(), rate=rate, unlink_known=unlink
     )
+
+
+async def unlink_known(live: Live, identity: Identity) -> bool:
+    """Tell whether keys are deleted by UNLINK here, as far as the server says."""
+    if identity.kind == "memcached" or "UNLINK" in live.source.denied:
+        return identity.kind == "memcached"
+    try:
+        return (await live.source.flags(["UNLINK"])).get("UNLINK") is not None
+    except (Denied, Unsupported):  # nothing is known of any command: the server judges alone
+        return True
 
 
 async def undone(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
