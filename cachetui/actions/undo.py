@@ -42,10 +42,23 @@ def directory_of(journal: Path) -> Path:
     return journal.parent / "undo"
 
 
+def same_target(one: str, other: str) -> bool:
+    """Tell whether two names mean the same target: one that did not say what it is has no scheme and no database.
+
+    >>> same_target("redis://h:6379/0", "h:6379"), same_target("redis://h:6379/1", "h:6379")
+    (True, False)
+    """
+    return _place(one) == _place(other)
+
+
+def _place(target: str) -> str:
+    return target.rpartition("://")[2].removesuffix("/0")
+
+
 def receipts(journal: Path, target: str | None = None) -> list[Stored]:
     """Return what can be undone, the newest first; of one target or of all."""
     found = stored(directory_of(journal))
-    return [one for one in found if target is None or one.head.target == target]
+    return [one for one in found if target is None or same_target(one.head.target, target)]
 
 
 def found(journal: Path, receipt: str) -> Stored:
@@ -103,7 +116,7 @@ def undoable(journal: Journal, target: str | None = None) -> list[Receipt]:
         for entry in entries
         if entry.back and entry.outcome in ENDED and not entry.undoes
     ]
-    rows = [row for row in rows if row.receipt not in undone and target in (None, row.target)]
+    rows = [row for row in rows if row.receipt not in undone and (target is None or same_target(row.target, target))]
     return sorted(rows, key=lambda row: row.receipt, reverse=True)
 
 
@@ -124,7 +137,7 @@ async def plan_of(source: Source, row: Receipt) -> Plan:
     identity = source.identity or await source.open()
     if row.kept is not None:
         return plan_undo(identity, source.name, row.kept)
-    if row.target != source.name:
+    if not same_target(row.target, source.name):
         raise Refused(f"that was done on {row.target}, not on {source.name}", "connect there to undo it")
     ((name, before, after), *_) = row.back
     # Some of Memcached's are set together with others.
@@ -141,7 +154,7 @@ async def plan_of(source: Source, row: Receipt) -> Plan:
 def plan_undo(identity: Identity, target: str, what: Stored) -> Plan:
     """Plan the way back of one receipt. Raises Refused for another target or server, or while its write goes on."""
     head = what.head
-    if head.target != target:
+    if not same_target(head.target, target):
         raise Refused(f"that was done on {head.target}, not on {target}", "connect there to undo it")
     if head.server != identity.kind:
         raise Refused(f"that was done on {head.server}, and this is {identity.kind} now", "nothing was changed")

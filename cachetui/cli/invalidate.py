@@ -149,11 +149,11 @@ def _number(current: bytes | None) -> int | None:
 def _of_receipt(receipt: str, target: str) -> tuple[Selection, Operation]:
     """Return what was begun under a receipt. Raises BadUsage, Refused."""
     from cachetui.actions.journal import default_path
-    from cachetui.actions.undo import found
+    from cachetui.actions.undo import found, same_target
 
     stored = found(default_path(), receipt)
     head = stored.head
-    if head.target != target:
+    if not same_target(head.target, target):
         raise Refused(f"that was begun on {head.target}, not on {target}", "connect there to go on with it")
     if stored.running:
         raise Refused("that write still goes on", "stop it first")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cachetui import text
 from cachetui.actions.plan import Plan, plan_flush, plan_sweep, plan_version
-from cachetui.actions.undo import plan_of, undoable, undoing
+from cachetui.actions.undo import plan_of, same_target, undoable, undoing
 from cachetui.errors import BadUsage, Denied, Refused, Unsupported
 from cachetui.keyspace.estimate import estimate
 from cachetui.keyspace.versions import version_rule
@@ -129,7 +129,7 @@ async def resumed(app: CachetuiApp, live: Live, identity: Identity) -> Plan | No
         raise Refused("only what was done by a pattern or a tag can be gone on with", "mark the keys again")
     if row.kept is not None and row.kept.running:
         raise Refused("that write still goes on", "stop it first")
-    if head.target != live.source.name:
+    if not same_target(head.target, live.source.name):
         raise Refused(f"that was begun on {head.target}, not on {live.source.name}", "connect there to go on with it")
     return await swept(app, live, identity, head.selection, head.operation)
 

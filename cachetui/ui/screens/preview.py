@@ -37,6 +37,7 @@ class Preview(Dialog[Outcome | None]):
         Binding("y", "apply", "apply"),
         Binding("escape,n,q", "leave", "leave"),
         Binding("space", "pause", "pause"),
+        Binding("u", "undo", "undo"),
         Binding("plus,equals_sign", "rate(2.0)", "faster"),
         Binding("minus", "rate(0.5)", "slower"),
         Binding("j,down", "scroll_preview(1)", show=False),
@@ -104,6 +105,12 @@ class Preview(Dialog[Outcome | None]):
             self._say("stopping at the end of this batch")
         else:
             self.dismiss(self._outcome)
+
+    def action_undo(self) -> None:
+        """Take back what has just been done: by its own preview."""
+        if self._state == "ended" and self._outcome is not None:
+            self.dismiss(self._outcome)
+            self.app.call_later(self.app.run_action, "command('undo')")
 
     def action_pause(self) -> None:
         if self._state != "running" or not self._paced:
@@ -183,5 +190,5 @@ def running_lines(progress: Progress, pacer: Pacer, *, paced: bool) -> list[str]
         second.append(f"{text.size(progress.kept_bytes)} kept")
     limit = "as fast as the server bears" if pacer.rate is None else f"at most {text.rate(pacer.rate)}"
     state = "PAUSED: Space goes on" if pacer.paused else progress.note or limit
-    keys = "Space pauses, + - change the rate, 0 lifts it, Esc stops" if paced else "Esc stops"
+    keys = "Space pauses, + - 0 rate, Esc stops" if paced else "Esc stops"
     return [first, ", ".join(second), f"{state}   ({keys})"]
