@@ -73,7 +73,9 @@ def survey(plan: Plan, journal: Journal) -> Survey:
     checks = () if memcached else (*plan.checks, *plan.shows)
     reads = dict.fromkeys(_name(check.command) for check in checks)
     summary = plan.preview_commands(COMMANDS_JOURNALLED)
-    return Survey(tuple(names), tuple(reads), (*summary, f"sha256 {plan.digest()}"))
+    examples = plan.restores or (plan.sweep is not None and plan.sweep.selection.keys is None)
+    end = "... and so for every other key" if examples else f"sha256 {plan.digest()}"
+    return Survey(tuple(names), tuple(reads), (*summary, end))
 
 
 def _sent_by(sweep: Sweep, *, memcached: bool) -> tuple[str, ...]:

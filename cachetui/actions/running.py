@@ -11,15 +11,14 @@ import asyncio
 import random
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 
+from cachetui.actions.batch import Batch, is_unsent, once_more, passing
 from cachetui.actions.pace import Pacer
 from cachetui.actions.scripts import ask
 from cachetui.actions.spool import Kept, Spool, void
-from cachetui.actions.strokes import Fate, Sight, Strokes, again
+from cachetui.actions.strokes import Fate, Sight, Strokes
 from cachetui.actions.tally import Progress, Tally
 from cachetui.errors import CacheError, Unreachable
 from cachetui.source.base import Source
@@ -44,22 +43,6 @@ CHANGED = "written by somebody else all the time"
 TAKEN = "written since"
 
 
-@dataclass(slots=True)
-class Batch:
-    """Keys on their way."""
-
-    todo: dict[bytes, None]
-    doubtful: set[bytes] = field(default_factory=set)
-    """A write was sent and its reply has not come."""
-    changed: Counter[bytes] = field(default_factory=Counter)
-    kept: set[bytes] = field(default_factory=set)
-    """A copy is on the disk."""
-    voided: list[bytes] = field(default_factory=list)
-    """Copied and then not written: the copy is to be taken back."""
-    at_once: int = 1_000_000
-    """Keys in the next round: fewer where so many did not come in time."""
-
-
 class Running:
     """Keys that come in batches and are written on their way; `_batches` says which."""
 
@@ -70,7 +53,7 @@ class Running:
         self._spool, self._pacer = spool, pacer
         self._spooling = asyncio.Lock()
         self._stopped = asyncio.Event()
-        self._heard_at = time.monotonic()
+        self._silent_since: float | None = None
         self._trouble = ""
         self.written: list[bytes] = []
         """Some of the keys, chosen at random."""
@@ -135,7 +118,7 @@ class Running:
             async for batch in self._batches():
                 if self._stopped.is_set():
                     break
-                await self._pacer.leave(len(batch))
+                await self._leave(len(batch))
                 if self._stopped.is_set():
                     break
                 await batches.put(batch)
@@ -144,6 +127,15 @@ class Running:
         finally:
             for _ in range(IN_FLIGHT):
                 await batches.put(None)
+
+    async def _leave(self, keys: int) -> None:
+        """Wait for the pace, or until there is nothing to wait for."""
+        waits = {asyncio.create_task(self._pacer.leave(keys)), asyncio.create_task(self._stopped.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
 
     def _cut(self, keys: Sequence[bytes]) -> Iterator[list[bytes]]:
         at = 0
@@ -164,9 +156,12 @@ class Running:
         while batch.todo and not self._stopped.is_set():
             try:
                 trouble = await self._round(batch)
-            except Unreachable as error:
+            except CacheError as error:
+                if not passing(error):
+                    raise
                 trouble = error
-                batch.at_once = max(1, min(batch.at_once, len(batch.todo)) // 4)
+                if isinstance(error, Unreachable):
+                    batch.at_once = max(1, min(batch.at_once, len(batch.todo)) // 4)
             if trouble is not None:
                 await self._wait(trouble)
             else:
@@ -185,7 +180,7 @@ class Running:
         seen: list[Sight] = []
         for key, sight in zip(keys, sights, strict=True):
             if not isinstance(sight, Sight):
-                trouble = self._refused(batch, key, sight) or trouble
+                trouble = self._unseen(batch, key, sight) or trouble
             elif not sight.exists:
                 self._end(batch, key, "done" if key in batch.doubtful else "missing")
             elif sight.alone:
@@ -200,8 +195,8 @@ class Running:
         """Bring the copies to the disk; only then may anything be written."""
         if self._spool is not None and records:
             if batch.kept:
-                records = [record._replace(again=record.key in batch.kept) for record in records]
-            batch.kept.update(record.key for record in records)
+                records = [once_more(record, batch) for record in records]
+            batch.kept.update((record.key, (record.expires_at_ms, record.became)) for record in records)
             async with self._spooling:
                 await asyncio.to_thread(self._spool.add, records)
 
@@ -220,14 +215,21 @@ class Running:
         self._tally.left -= len(set(ready) - before)
         self._tally.in_flight += len(set(ready) - before)
         batch.doubtful.update(ready)
-        fates = self._strokes.fates(ready, await ask(self._source, self._strokes.writes(ready, seen)))
+        try:
+            replies = await ask(self._source, self._strokes.writes(ready, seen))
+        except CacheError as error:
+            if is_unsent(error):
+                for key in set(ready) - before:
+                    self._nothing_done(batch, key)
+            raise
+        fates = self._strokes.fates(ready, replies)
         if not before and fates.count("done") == len(ready):
             self._end_all(batch, ready)
             return None
         for key, fate in zip(ready, fates, strict=True):
-            if isinstance(fate, Unreachable):
-                trouble = fate
-            elif isinstance(fate, CacheError):
+            if isinstance(fate, CacheError):
+                if is_unsent(fate) and key not in before:
+                    self._nothing_done(batch, key)
                 trouble = self._refused(batch, key, fate) or trouble
             elif fate == "changed":
                 self._nothing_done(batch, key)
@@ -270,14 +272,19 @@ class Running:
             self.written[random.randrange(VERIFIED)] = one
 
     def _refused(self, batch: Batch, key: bytes, error: CacheError) -> CacheError | None:
-        """Count a refusal; return it when it may pass."""
-        if isinstance(error, Unreachable):
-            return error
-        if again(error):
-            self._nothing_done(batch, key)
+        """Count a refusal; return it when it may pass and there is something to wait for."""
+        if passing(error):
             return error if error.code != "ask_again" else None
         self._forget(batch, key, unwritten=True)
         self._tally.refused((self._strokes.verb, key), error)
+        return None
+
+    def _unseen(self, batch: Batch, key: bytes, error: CacheError) -> CacheError | None:
+        """Count a refusal to look. What was sent before may have been carried out: that stays unknown."""
+        if key not in batch.doubtful or passing(error):
+            return self._refused(batch, key, error)
+        del batch.todo[key]
+        self._tally.last_error = error
         return None
 
     def _leave_alone(self, batch: Batch, key: bytes, why: str) -> None:
@@ -314,11 +321,14 @@ class Running:
     # Waiting and telling
 
     def _heard(self) -> None:
-        self._heard_at, self._trouble = time.monotonic(), ""
+        self._silent_since, self._trouble = None, ""
 
     async def _wait(self, trouble: CacheError) -> None:
         """Wait a little for a server that does not answer or cannot yet; give up after a while."""
-        silent_s = time.monotonic() - self._heard_at
+        now = time.monotonic()
+        # From the first trouble on: before it a pause or a slow pace may have lasted long.
+        self._silent_since = now if self._silent_since is None else self._silent_since
+        silent_s = now - self._silent_since
         self._trouble = f"waiting: {trouble.message}"
         if silent_s > PATIENCE_S:
             self.stop(trouble.line())

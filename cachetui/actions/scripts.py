@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from cachetui.actions.plan import Command
-from cachetui.errors import Denied, ServerError, Unsupported
+from cachetui.errors import CacheError, Denied, ServerError, Unsupported
 from cachetui.source.base import Source
 
 LATER = 0
@@ -93,7 +93,11 @@ async def ask(source: Source, commands: Sequence[Command]) -> list[object]:
     replies = await source.execute(commands) if commands else []
     unknown = [(at, full) for at, reply in enumerate(replies) if (full := _whole(commands[at], reply)) is not None]
     if unknown:
-        fuller = await source.execute([full for _, full in unknown])
+        fuller: list[object]
+        try:
+            fuller = await source.execute([full for _, full in unknown])
+        except CacheError as error:
+            fuller = [error] * len(unknown)  # what the others answered counts
         for (at, _), reply in zip(unknown, fuller, strict=True):
             replies[at] = reply
     return replies

@@ -101,12 +101,12 @@ class Keeping:
     """Copy, then delete what is still as it was copied."""
 
     def __init__(self, verb: bytes, max_key_bytes: int, group: int, *, absolute: bool) -> None:
-        self._group = group
+        self._group = self._most = group
         self.verb = verb
         self._limits = (b"%d" % max_key_bytes, b"1" if absolute else b"0")
 
     def looks(self, keys: Sequence[bytes]) -> list[Command]:
-        return [call(COPY, some, self._limits) for some in self._groups(keys)]
+        return [call(COPY, some, self._limits) for some in _cut(keys, self._group)]
 
     def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
         return [_copied(key, row) for key, row in zip(keys, self._spread(keys, replies), strict=True)]
@@ -115,20 +115,18 @@ class Keeping:
         proofs = [sight.proof for sight in sights]
         return [
             call(DELETE, some, (*proofs[at : at + len(some)], self.verb))
-            for at, some in zip(range(0, len(keys), self._group), self._groups(keys), strict=True)
+            for at, some in zip(range(0, len(keys), self._group), _cut(keys, self._group), strict=True)
         ]
 
     def fates(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Fate | CacheError]:
         return ["done" if row == 1 else _fate(row) for row in self._spread(keys, replies)]
 
-    def _groups(self, keys: Sequence[bytes]) -> list[Sequence[bytes]]:
-        return [keys[at : at + self._group] for at in range(0, len(keys), self._group)]
-
     def _spread(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[object]:
         """Return one answer for each key; what was refused for several keys is to be asked for each alone."""
         rows: list[object] = []
-        groups = self._groups(keys)
-        for some, reply in zip(groups, replies, strict=True):
+        # Another batch may have made the groups smaller since these were sent.
+        size = 1 if len(replies) == len(keys) else self._most
+        for some, reply in zip(_cut(keys, size), replies, strict=True):
             if isinstance(reply, list) and len(reply) == len(some):
                 rows += reply
                 continue
@@ -137,6 +135,10 @@ class Keeping:
         if any(isinstance(row, AskAgain) for row in rows):
             self._group = 1
         return rows
+
+
+def _cut(keys: Sequence[bytes], size: int) -> list[Sequence[bytes]]:
+    return [keys[at : at + size] for at in range(0, len(keys), size)]
 
 
 class Timing:

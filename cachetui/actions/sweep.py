@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from cachetui.actions.batch import passing
 from cachetui.actions.names import Names, members
 from cachetui.actions.pace import Pacer
 from cachetui.actions.plan import Plan, Sweep
@@ -14,7 +15,7 @@ from cachetui.actions.scripts import absolute_expiries
 from cachetui.actions.spool import Spool
 from cachetui.actions.strokes import Strokes, strokes_for
 from cachetui.actions.tally import Progress, Tally
-from cachetui.errors import CacheError, ServerError, Unreachable
+from cachetui.errors import CacheError, ServerError
 from cachetui.model import KeyFacts, Selection
 from cachetui.source.base import Source
 
@@ -110,7 +111,9 @@ class Sweeping(Running):
             try:
                 known += (await self._source.facts(keys, size=selection.idle_s is not None)).facts
                 break
-            except Unreachable as error:
+            except CacheError as error:
+                if not passing(error):
+                    raise
                 await self._wait(error)
         fitting = [facts.key for facts in known if not facts.exists or _fits(selection, facts)]
         if listed:

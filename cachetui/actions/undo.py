@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cachetui.actions.batch import Batch
 from cachetui.actions.journal import Journal
 from cachetui.actions.pace import Pacer
 from cachetui.actions.plan import Command, Plan, refuse_replica
@@ -14,7 +15,7 @@ from cachetui.actions.plan.base import BATCH, Needs, stamped
 from cachetui.actions.plan.commands import render
 from cachetui.actions.plan.config import plan_setting
 from cachetui.actions.returning import Returning, add, restore, returning_for
-from cachetui.actions.running import Batch, Running, watched
+from cachetui.actions.running import Running, watched
 from cachetui.actions.scripts import absolute_expiries
 from cachetui.actions.spool import SUFFIX, Kept, Kind, Stored, opened, standing, stored
 from cachetui.actions.sweep import ahead_ms
