@@ -17,10 +17,10 @@ from cachetui.actions.plan.config import plan_setting
 from cachetui.actions.returning import Returning, add, restore, returning_for
 from cachetui.actions.running import Running, watched
 from cachetui.actions.scripts import absolute_expiries
-from cachetui.actions.spool import SUFFIX, Kept, Kind, Stored, opened, standing, stored
+from cachetui.actions.spool import SUFFIX, Kept, Kind, Stored, inspected, opened, standing, stored
 from cachetui.actions.sweep import ahead_ms
 from cachetui.actions.tally import Progress, Tally
-from cachetui.errors import BadUsage, Refused
+from cachetui.errors import BadUsage, CacheError, Refused
 from cachetui.model import Identity, JournalEntry
 from cachetui.source.base import Source
 from cachetui.text import printable, size
@@ -31,6 +31,7 @@ OPEN = frozenset(("started", "running"))
 INTERRUPTED = "interrupted"
 ENDED = frozenset(("done", "failed", "stopped"))
 """Outcomes of a write of which something may have been done."""
+KEPT = "those keys do not come back; the file is left where it is"
 WORDS: dict[Kind, tuple[str, str]] = {
     "delete": ("bring back", "with their values and expiries"),
     "ttl": ("give the old expiry back to", "where they still have the one they were given"),
@@ -136,8 +137,9 @@ def undoing(journal: Journal, receipt: str) -> Receipt:
 async def plan_of(source: Source, row: Receipt) -> Plan:
     """Plan the way back of a receipt on this source. Raises CacheError."""
     identity = source.identity or await source.open()
-    if row.kept is not None:
-        return plan_undo(identity, source.name, row.kept)
+    kept = row.kept
+    if kept is not None:
+        return await asyncio.to_thread(lambda: plan_undo(identity, source.name, inspected(kept.path)))
     if not same_target(row.target, source.name):
         raise Refused(f"that was done on {row.target}, not on {source.name}", "connect there to undo it")
     ((name, before, after), *_) = row.back
@@ -169,7 +171,11 @@ def plan_undo(identity: Identity, target: str, what: Stored) -> Plan:
         "a key that was written since is left as it is, and counted; one that would have expired by now stays away",
         f"kept: {size(what.stored_bytes)} in {what.path.name}",
     ]
-    if what.damaged:
+    if what.keys <= 0:
+        raise Refused("nothing was kept under it: it ended before anything was written", "there is nothing to undo")
+    if what.lost:
+        lines.append(f"warning: {what.lost:,} of the copies are damaged on the disk: those keys do not come back")
+    elif what.damaged:
         lines.append("warning: the end of the file is torn; what it held does not come back")
     needs: Needs = {"delete": "delete", "write": "edit"}.get(head.kind, "ttl")  # type: ignore[assignment]
     steps = list(_examples(what, memcached=identity.kind == "memcached"))
@@ -228,7 +234,7 @@ async def undo(
     strokes = returning_for(what.head.kind, memcached=memcached, absolute=absolute, ahead_ms=ahead)
     running = Undoing(what, source, tally, strokes, pacer=pacer)
     written = await watched(running, source, pacer=pacer, progress=progress, note=note, cancel=cancel)
-    if not (tally.left > 0 or tally.in_flight or tally.failed):
+    if not (tally.left > 0 or tally.in_flight or tally.failed or what.damaged):
         what.path.unlink(missing_ok=True)
     return written
 
@@ -239,9 +245,10 @@ class Undoing(Running):
     def __init__(self, what: Stored, source: Source, tally: Tally, strokes: Returning, *, pacer: Pacer) -> None:
         super().__init__(source, tally, strokes, pacer=pacer)
         self._what, self._returning = what, strokes
+        self._lost: list[int] = []
 
     async def _batches(self) -> AsyncIterator[list[bytes]]:
-        frames = standing(self._what.path)
+        frames = standing(self._what.path, self._lost.append)
         while (frame := await asyncio.to_thread(next, frames, None)) is not None:
             records = self._returning.records
             # A key that was deleted twice comes twice: the newer one is back, or on its way.
@@ -250,6 +257,14 @@ class Undoing(Running):
             records |= chosen
             for batch in self._cut(list(chosen)):
                 yield batch
+
+    async def _finish(self) -> None:
+        """Count keys whose copies cannot be read as failed; not sooner, for they are no reason to stop the others."""
+        if not (lost := sum(self._lost)):
+            return
+        self._tally.left -= lost
+        self._tally.refused((self._strokes.verb,), CacheError(f"{lost:,} copies are damaged on the disk", KEPT))
+        self._tally.failed += lost - 1
 
     def _forget(self, batch: Batch, key: bytes, *, unwritten: bool = False) -> None:
         super()._forget(batch, key, unwritten=unwritten)
