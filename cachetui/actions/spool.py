@@ -12,9 +12,9 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -92,7 +92,9 @@ class Stored:
     running: bool
     """Its write goes on."""
     damaged: bool = False
-    """Not all of it can be read; what can is used."""
+    """Its end is torn, or a part of it is not as it was written; what can be read is used."""
+    lost: int = 0
+    """Keys in parts that are not as they were written: known only of what was `inspected`."""
 
 
 class SpoolFull(CacheError):
@@ -161,24 +163,45 @@ def opened(path: Path) -> Stored:
         )
 
 
-def newest_first(path: Path) -> Iterator[list[Kept]]:
+def inspected(path: Path) -> Stored:
+    """Return what is in the file like `opened`, after reading all of it: what is damaged is known. Raises CacheError.
+
+    Memory is bounded by one frame; a full file of 256 MB takes some tenths of a second.
+    """
+    lost = 0
+    with _explained(path), path.open("rb") as file:
+        for at, length, checksum, count in _scanned(file, path)[1]:
+            file.seek(at)
+            if zlib.crc32(file.read(length)) != checksum:
+                lost += max(0, count)
+    found = opened(path)
+    return replace(found, damaged=found.damaged or lost > 0, lost=lost)
+
+
+def newest_first(path: Path, lost: Callable[[int], None] | None = None) -> Iterator[list[Kept]]:
     """Yield the records frame by frame, the newest frame and record first.
 
-    Raises CacheError when the file cannot be read. A damaged frame is passed over.
+    Raises CacheError when the file cannot be read. A damaged frame is passed over: `lost` is
+    told how many keys it held.
     """
     with _explained(path), path.open("rb") as file:
         _, frames, _ = _scanned(file, path)
-        for at, length, checksum, _ in reversed(frames):
+        for at, length, checksum, count in reversed(frames):
             file.seek(at)
             packed = file.read(length)
             if zlib.crc32(packed) == checksum:
                 yield list(reversed(list(_records(zlib.decompress(packed)))))
+            elif lost is not None:
+                lost(max(0, count))
 
 
-def standing(path: Path) -> Iterator[list[Kept]]:
-    """Yield, frame by frame and the newest first, what there is to undo: of two copies of a key the newer one."""
+def standing(path: Path, lost: Callable[[int], None] | None = None) -> Iterator[list[Kept]]:
+    """Yield, frame by frame and the newest first, what there is to undo: of two copies of a key the newer one.
+
+    `lost` is told of damaged frames (see `newest_first`).
+    """
     newer: set[bytes] = set()
-    for frame in newest_first(path):
+    for frame in newest_first(path, lost):
         chosen = []
         for record in frame:
             superseded = record.key in newer

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachetui.actions.spool import VOID, Head, Kept, Spool, SpoolFull, newest_first, opened, prune, stored, void
+from cachetui.actions.spool import (
+    VOID,
+    Head,
+    Kept,
+    Spool,
+    SpoolFull,
+    inspected,
+    newest_first,
+    opened,
+    prune,
+    stored,
+    void,
+)
 from cachetui.errors import CacheError
 from cachetui.model import Operation, Selection
 
@@ -132,3 +146,67 @@ def test_what_was_not_written_is_not_counted(tmp_path: Path) -> None:
     spool.add([void(b"a")])
     spool.close()
     assert not spool.path.exists()
+
+
+def test_damage_in_the_middle_is_told_and_loses_only_that_part(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, head(), 1 << 20)
+    sizes = []
+    for number in range(3):
+        sizes.append(spool.stored_bytes)
+        spool.add([Kept(b"k%d" % number, os.urandom(100)), Kept(b"m%d" % number, b"v")])
+    spool.close()
+    assert (inspected(spool.path).damaged, inspected(spool.path).lost) == (False, 0)
+    data = bytearray(spool.path.read_bytes())
+    data[sizes[1] + 40] ^= 1
+    spool.path.write_bytes(data)
+    assert not opened(spool.path).damaged, "nobody has looked into it yet"
+    assert (inspected(spool.path).damaged, inspected(spool.path).lost) == (True, 2)
+    lost: list[int] = []
+    keys = [record.key for frame in newest_first(spool.path, lost.append) for record in frame]
+    assert (keys, lost) == ([b"m2", b"k2", b"m0", b"k0"], [2])
+
+
+def test_a_full_disk_leaves_a_whole_file(tmp_path: Path) -> None:
+    program = """
+import resource, sys
+from pathlib import Path
+from cachetui.actions.spool import Head, Kept, Spool
+from cachetui.errors import CacheError
+import os
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+spool = Spool(Path(sys.argv[1]), Head("r1", "t", "redis", "Delete", 1.0, "delete"), 1 << 20)
+spool.add([Kept(b"first", os.urandom(1000))])
+try:
+    spool.add([Kept(b"second", os.urandom(9000))])
+except CacheError as error:
+    print(error.line())
+spool.add([Kept(b"third", os.urandom(1000))])
+spool.close()
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert "cannot be kept" in done.stdout and "make room" in done.stdout
+    assert [record.key for record in everything(tmp_path / "r1.undo")] == [b"third", b"first"]
+    assert not opened(tmp_path / "r1.undo").damaged
+
+
+def test_the_lock_of_a_killed_writer_is_gone_with_it(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from cachetui.actions.spool import Head, Kept, Spool
+spool = Spool(Path(sys.argv[1]), Head("r1", "t", "redis", "Delete", 1.0, "delete"), 1 << 20)
+spool.add([Kept(b"k", b"v")])
+print("kept", flush=True)
+sys.stdin.read()
+"""
+    argv = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == b"kept\n"
+        assert opened(tmp_path / "r1.undo").running
+        prune(tmp_path, max_bytes=0, max_age_s=0)
+        assert opened(tmp_path / "r1.undo").running, "it is being written: it stays"
+        writer.kill()
+    found = opened(tmp_path / "r1.undo")
+    assert (found.running, found.damaged, found.keys) == (False, False, 1)
+    prune(tmp_path, max_bytes=0)
+    assert stored(tmp_path) == []
