@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 NAMED_COLUMNS = 100
 """A narrower header has no room for our own name and the server's age."""
+
+_ALWAYS = ("help",)
+"""Commands that the footer shows on the narrowest screen."""
 
 SIGNS = {"ok": "ok", "warn": "! ", "bad": "!!", "unknown": "? "}
 
@@ -40,7 +44,7 @@ def header(scene: Scene, width: int) -> tuple[Line, Line]:
     if scene.read_only:
         right.append(("read-only  ", "warn"))
     elif scene.armed_s:
-        right.append((f"ARMED {-(-int(scene.armed_s) // 60)}m  ", "bad bold"))
+        right.append((f"ARMED {_armed(scene.armed_s)}  ", "bad bold"))
     right.append(_live(scene))
     if scene.cost_per_s is not None:
         share = "" if scene.cost_percent is None else f" {_share(scene.cost_percent)}"
@@ -48,6 +52,15 @@ def header(scene: Scene, width: int) -> tuple[Line, Line]:
     right.append((" ", ""))
     room = width - sum(text.cells(part) for part, _ in right)
     return Line(tuple(_cut(left, room))), Line(tuple(right))
+
+
+def _armed(seconds: float) -> str:
+    """Return the time left: in minutes while there are several.
+
+    >>> _armed(299.2), _armed(60.5), _armed(59.5), _armed(0.2)
+    ('5m', '2m', '60s', ' 1s')
+    """
+    return f"{math.ceil(seconds / 60)}m" if seconds > 60 else f"{math.ceil(seconds):>2}s"
 
 
 def _live(scene: Scene) -> Span:
@@ -105,18 +118,27 @@ def view_bar(current: str, width: int) -> Line:
 
 
 def footer(rows: Iterable[tuple[CommandRow, str]], width: int) -> Line:
-    """The presses that matter here; one that does nothing now is dimmed."""
+    """The presses that matter here; one that does nothing now is dimmed. Whatever does not fit, the help does."""
+    shown = list(rows)
     spans: list[Span] = []
-    used = 0
-    for row, why_not in rows:
-        press = shown_presses(row.press).split(" ")[0]
-        need = len(press) + len(row.title) + 3
-        if used + need > width:
-            break
-        used += need
+    left = width - sum(_cells(row) for row, _ in shown if row.id in _ALWAYS)
+    for row, why_not in shown:
+        need = 0 if row.id in _ALWAYS else _cells(row)
+        if need > left:
+            left = 0  # what follows matters less: nothing of it stands in the place of this
+            continue
+        left -= need
         off = bool(why_not)
         spans += [
-            (f" {press} ", "muted" if off else "accent"),
+            (f" {_first_press(row)} ", "muted" if off else "accent"),
             (f"{row.title} ", "muted" if off or row.risk == "none" else "warn"),
         ]
     return Line(tuple(spans))
+
+
+def _first_press(row: CommandRow) -> str:
+    return shown_presses(row.press).split(" ")[0]
+
+
+def _cells(row: CommandRow) -> int:
+    return len(_first_press(row)) + len(row.title) + 3
