@@ -40,6 +40,7 @@ _MOVES = {"down": 1, "up": -1}
 _JUMPS = {"first": 0, "last": -1}
 _FIRST = ("next-pane", "previous-pane", "leave")
 """Textual's screens and inputs have a Tab and a Ctrl+C of their own: these go before them."""
+_FOCUS = ("next-pane", "previous-pane")
 _LEAVING = ("quit", "leave")
 LEAVE_S = 3.0
 """After a signal: time to stop a write at a safe place, to note it and to put the terminal back."""
@@ -225,10 +226,18 @@ class CachetuiApp(App[None]):
         if row.id == "arm" and not self.settings.armable:
             return "this profile is not read-only by default"
         if row.needs:
-            reason = self.live.why_not(row.needs)
+            reason = self.live.why_not(row.needs) or self.live.why_not_write(row.needs)
             if reason:
                 return reason
         return self.live.read_only if row.risk != "none" else ""
+
+    def tick_while_armed(self) -> None:
+        """Show for how long writes are allowed, until they are not, even if no server answers."""
+        if self.live is not None:
+            self.soon()
+            left_s = self.live.armed_s
+            if left_s > 0:
+                self.set_timer(left_s - 60 * (-(-left_s // 60) - 1) if left_s > 60 else 1.0, self.tick_while_armed)
 
     def _look(self) -> None:
         """Poll what is on the screen, and nothing else."""
@@ -247,6 +256,10 @@ class CachetuiApp(App[None]):
         """Answer a press, or a choice from the palette."""
         if self.live is not None:
             command_id = self.pane.instead.get(command_id, command_id)
+        if command_id in _FOCUS and len(self.screen_stack) > 1:
+            # Tab belongs to the dialog that is open.
+            (self.screen.focus_next if command_id == "next-pane" else self.screen.focus_previous)()
+            return
         row = BY_ID[command_id]
         reason = self.why_not(row)
         if self.live is None:
@@ -293,13 +306,13 @@ class CachetuiApp(App[None]):
         self.view.bring(self.view.front)
         self._look()
         if view_id == "journal" and self.live is not None:
-            self._read_journal()
+            self.read_journal()
         if self.live is not None:
             self.view.show(self.live.scene())  # the next press may come before the next frame
         self.soon()
 
     @work(group="journal", exclusive=True, exit_on_error=False)
-    async def _read_journal(self) -> None:
+    async def read_journal(self) -> None:
         assert self.live is not None
         try:
             await self.live.read_journal()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
@@ -16,6 +16,8 @@ from textual.widgets.option_list import Option
 from cachetui.ui.commands import CommandRow, shown_presses
 
 Answer = TypeVar("Answer")
+
+NOTHING_OFF: Mapping[str, str] = {}
 
 
 class Dialog(ModalScreen[Answer]):
@@ -70,6 +72,7 @@ class Choice(Dialog[str | None]):
         Binding("escape,q", "dismiss(None)", "cancel"),
         Binding("j", "app.simulate_key('down')", show=False),
         Binding("k", "app.simulate_key('up')", show=False),
+        *(Binding(str(number), f"choose({number})", show=False) for number in range(1, 10)),
     ]
 
     def __init__(
@@ -79,24 +82,44 @@ class Choice(Dialog[str | None]):
         *,
         current: str = "",
         hint: str = "Enter shows the plan, Esc leaves",
+        first: str = "",
+        off: Mapping[str, str] = NOTHING_OFF,
+        numbered: bool = False,
     ) -> None:
+        """`first` is under the cursor at the beginning, `off` says of options why they cannot be chosen.
+
+        With `numbered` a digit chooses as well.
+        """
         super().__init__()
         self._title, self._options, self._current, self._hint = title, options, current, hint
+        self._first, self._off, self._numbered = first or current, off, numbered
 
     def compose(self) -> ComposeResult:
-        width = max((len(name) for name, _ in self._options), default=0)
         with Vertical(classes="dialog"):
             yield Static(Content(self._title), classes="dialog-title")
-            rows = [
-                Option(Content(f"{name:<{width}}  {'(now) ' if name == self._current else ''}{words}"), id=str(at))
-                for at, (name, words) in enumerate(self._options)
-            ]
-            yield OptionList(*rows)
+            yield OptionList(*(self._option(at) for at in range(len(self._options))))
             yield Static(Content(self._hint), classes="dialog-hint")
+
+    def _option(self, at: int) -> Option:
+        name, words = self._options[at]
+        width = max(len(name) for name, _ in self._options)
+        number = f"{at + 1} " if self._numbered else ""
+        why = self._off.get(name)
+        shown = f"(not here: {why})" if why is not None else f"{'(now) ' if name == self._current else ''}{words}"
+        return Option(Content(f"{number}{name:<{width}}  {shown}"), id=str(at), disabled=why is not None)
 
     def on_mount(self) -> None:
         names = [name for name, _ in self._options]
-        self.query_one(OptionList).highlighted = names.index(self._current) if self._current in names else 0
+        self.query_one(OptionList).highlighted = names.index(self._first) if self._first in names else 0
+
+    def action_choose(self, number: int) -> None:
+        """Choose by a digit."""
+        if self._numbered and number <= len(self._options):
+            name = self._options[number - 1][0]
+            if (why := self._off.get(name)) is None:
+                self.dismiss(name)
+            else:
+                self.query_one(".dialog-hint", Static).update(Content(f"{name}: {why}"))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(self._options[event.option_index][0])

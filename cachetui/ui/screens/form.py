@@ -28,6 +28,35 @@ class Field:
     initial: str = ""
     check: Callable[[str], str | None] | None = None
     """Returns a sentence when the text won't do."""
+    options: tuple[str, ...] = ()
+    """One of these is picked instead of typed; the first at the beginning."""
+
+
+class Picker(Static, can_focus=True):
+    """One of a few words: Space or an arrow goes to the next."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space,right,l", "pick(1)", show=False),
+        Binding("left,h", "pick(-1)", show=False),
+        Binding("enter", "screen.submit", show=False),
+    ]
+
+    def __init__(self, options: Sequence[str], *, id: str) -> None:
+        super().__init__(Content(_picked(options[0])), id=id, classes="picker")
+        self._options, self._at = options, 0
+
+    @property
+    def value(self) -> str:
+        """The word that is picked."""
+        return self._options[self._at]
+
+    def action_pick(self, by: int) -> None:
+        self._at = (self._at + by) % len(self._options)
+        self.update(Content(_picked(self.value)))
+
+
+def _picked(words: str) -> str:
+    return f"< {words} >"
 
 
 class Form(Dialog[dict[str, str] | None]):
@@ -50,30 +79,46 @@ class Form(Dialog[dict[str, str] | None]):
             for field in self._fields:
                 with Horizontal(classes="form-row"):
                     yield Static(Content(f"{field.label:<{width}} "), classes="form-label")
-                    yield Input(field.initial, placeholder=field.hint, select_on_focus=False, id=field.id)
+                    if field.options:
+                        yield Picker(field.options, id=field.id)
+                    else:
+                        yield Input(field.initial, placeholder=field.hint, select_on_focus=False, id=field.id)
             yield Static(Content(self._hint()), classes="dialog-hint", id="form-hint")
 
     def _hint(self) -> str:
-        return "Tab and arrows move, Enter shows the plan, Esc leaves; nothing is sent yet"
+        picks = "Space picks, " if any(field.options for field in self._fields) else ""
+        moves = "Tab and arrows move, " if len(self._fields) > 1 else ""
+        return f"{moves}{picks}Enter shows the plan, Esc leaves; nothing is sent yet"
 
     def on_mount(self) -> None:
         for entry in self.query(Input):
             entry.cursor_blink = False
-        self.query(Input).first().focus()
+        self.query("Input, Picker").first().focus()
+
+    def _value(self, field: Field) -> str:
+        if field.options:
+            return self.query_one(f"#{field.id}", Picker).value
+        return self.query_one(f"#{field.id}", Input).value
 
     def on_input_submitted(self) -> None:
-        texts = {field.id: self.query_one(f"#{field.id}", Input).value for field in self._fields}
+        self.action_submit()
+
+    def action_submit(self) -> None:
+        """Answer with what was typed and picked, if all of it will do."""
+        texts = {field.id: self._value(field) for field in self._fields}
         for field in self._fields:
             problem = field.check(texts[field.id]) if field.check is not None else None
             if problem is not None:
-                self.query_one("#form-hint", Static).update(Content(f"{field.label}: {problem}"))
-                self.query_one(f"#{field.id}", Input).focus()
+                hint = self.query_one("#form-hint", Static)
+                hint.update(Content(f"{field.label}: {problem}"))
+                hint.add_class("bad")
+                self.query_one(f"#{field.id}").focus()
                 return
         self.dismiss(texts)
 
 
 class Waiting(Dialog[Result | None], Generic[Result]):
-    """Shows how far some work is. Returns its result, None when it was stopped; its error is raised by `outcome`."""
+    """Shows how far some work is. Returns its result, None when it was stopped or failed: `error` says why."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "stop", "stop")]
 
