@@ -11,7 +11,6 @@ from cachetui import text
 from cachetui.actions.apply import Outcome, Pacer, Progress, apply
 from cachetui.actions.plan import (
     Plan,
-    plan_delete,
     plan_kill,
     plan_maxmemory,
     plan_policy,
@@ -20,19 +19,19 @@ from cachetui.actions.plan import (
 )
 from cachetui.actions.plan.base import typed_name
 from cachetui.errors import BadUsage, Refused
-from cachetui.model import Identity, Keep, KeyFacts, Operation, Selection, Stats
-from cachetui.ui import configuring, editing, invalidating
+from cachetui.model import Identity, Keep, Operation, Selection, Stats
+from cachetui.ui import configuring, editing, undoing
+from cachetui.ui.commands import BY_ID
+from cachetui.ui.invalidating import facts_of, glob_of, invalidated, listed, swept
 from cachetui.ui.panes.clients import ClientsPane
 from cachetui.ui.panes.keys import KeysPane
+from cachetui.ui.proposal import Planner, Proposal
 from cachetui.ui.screens.dialog import Choice, Prompt
-from cachetui.ui.screens.preview import Preview
+from cachetui.ui.screens.preview import Left, Preview
 
 if TYPE_CHECKING:
     from cachetui.ui.app import CachetuiApp
     from cachetui.ui.live import Live
-
-FACTS_LOOKED_UP = 1_000
-"""Sizes and TTLs are looked up for so many keys of a plan; the preview says of how many."""
 
 _TTL = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*$")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -57,10 +56,27 @@ def parse_ttl(words: str) -> float | None:
 async def act(app: CachetuiApp, live: Live, command_id: str) -> None:
     """Ask what is needed, plan, preview, and apply when the person says so. Raises CacheError."""
     identity = live.source.identity or await live.source.open()
-    plan = await _PLANS[command_id](app, live, identity)
-    if plan is None:
-        return
+    if why := live.why_not_write(BY_ID[command_id].needs):
+        raise Refused(why, "connect to its primary (see the topology)")
 
+    async def make() -> Plan | Proposal | None:
+        return await _PLANS[command_id](app, live, identity)
+
+    made = await make()
+    while made is not None:
+        proposal = made if isinstance(made, Proposal) else Proposal(made, make)
+        left = await _previewed(app, live, proposal.plan)
+        if left.outcome is not None:
+            await _look_again(app, live, proposal.plan, left.outcome)
+        if left.wish == "again":
+            made = await proposal.again()
+        elif left.wish == "undo":
+            made = await undoing.undone_receipt(live, proposal.plan.id)
+        else:
+            return
+
+
+async def _previewed(app: CachetuiApp, live: Live, plan: Plan) -> Left:
     async def run(plan: Plan, progress: Callable[[Progress], None], cancel: asyncio.Event, pacer: Pacer) -> Outcome:
         return await apply(
             plan,
@@ -73,16 +89,19 @@ async def act(app: CachetuiApp, live: Live, command_id: str) -> None:
         )
 
     typed = typed_name(plan.target) if live.settings.production else None
-    outcome = await app.push_screen_wait(Preview(plan, run, refused=live.read_only, typed=typed))
-    if outcome is not None:
-        await live.read_journal()
-        live.refresh()
-        if plan.needs in ("delete", "ttl", "edit"):
-            _forget(app, live)
-            opened = live.browser.state.opened
-            if opened is not None:
-                await live.browser.open(opened)
-        app.say(outcome.line(), severity="information" if outcome.exit_code == 0 else "warning")
+    return await app.push_screen_wait(Preview(plan, run, refused=live.read_only, typed=typed))
+
+
+async def _look_again(app: CachetuiApp, live: Live, plan: Plan, outcome: Outcome) -> None:
+    """Show what is so after a write."""
+    await live.read_journal()
+    live.refresh()
+    if plan.needs in ("delete", "ttl", "edit"):
+        _forget(app, live)
+        opened = live.browser.state.opened
+        if opened is not None:
+            await live.browser.open(opened)
+    app.say(outcome.line(), severity="information" if outcome.exit_code == 0 else "warning")
 
 
 def _forget(app: CachetuiApp, live: Live) -> None:
@@ -94,48 +113,55 @@ def _forget(app: CachetuiApp, live: Live) -> None:
         pane.forget_asked()
 
 
-async def _delete(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
+async def _delete(app: CachetuiApp, live: Live, identity: Identity) -> Plan | Proposal | None:
     pane = app.pane
     if not isinstance(pane, KeysPane):
         raise Refused("select a key first", "press 2 for the keys")
     if (plan := editing.removed(pane, live, identity)) is not None:
         return plan
-    marked, selected = pane.marked(), pane.selected()
-    if not marked and selected is None:
+    rule, keys = _chosen(pane)
+    if rule is not None:
+        return await swept(app, live, identity, rule, Operation("delete"))
+    return await listed(live, identity, keys)
+
+
+def _chosen(pane: KeysPane) -> tuple[Selection | None, list[bytes]]:
+    """Return a rule for a whole prefix, or the keys that are marked or selected. Raises Refused."""
+    marks, selected = pane.table.marked, pane.selected()
+    prefixes = [name for kind, name in marks if kind == "prefix"]
+    if not marks and selected is not None and selected[0] == "prefix":
+        prefixes = [selected[1]]
+    if len(prefixes) == 1 and len(marks) <= 1:
+        return Selection(pattern=glob_of(prefixes[0])), []
+    keys = pane.marked() if marks else [selected[1]] if selected is not None else []
+    if not keys:
         raise Refused("no key is selected", "move to a key or a prefix")
-    if not marked and selected is not None and selected[0] == "prefix":
-        rule = Selection(pattern=invalidating.glob_of(selected[1]))
-        return await invalidating.swept(app, live, identity, rule, Operation("delete"))
-    keys = marked or ([selected[1]] if selected is not None else [])
-    facts = await _facts(live, keys)
-    unlink = await invalidating.unlink_known(live, identity)
-    total = getattr(live.feeds.latest.get("stats"), "keys", None)
-    return plan_delete(identity, live.source.name, facts, total=total, unlink_known=unlink, keep=Keep())
+    return None, keys
 
 
-async def _facts(live: Live, keys: list[bytes]) -> list[KeyFacts | bytes]:
-    """Return facts of the first keys and the bare names of the others."""
-    known: list[KeyFacts | bytes] = []
-    for at in range(0, min(len(keys), FACTS_LOOKED_UP), 200):
-        known += (await live.source.facts(keys[at : min(at + 200, FACTS_LOOKED_UP)])).facts
-    return known + keys[FACTS_LOOKED_UP:]
-
-
-async def _ttl(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
+async def _ttl(app: CachetuiApp, live: Live, identity: Identity) -> Plan | Proposal | None:
     pane = app.pane
     if not isinstance(pane, KeysPane):
         raise Refused("select a key first", "press 2 for the keys")
-    selected = pane.selected()
-    keys = pane.marked() or ([selected[1]] if selected is not None and selected[0] == "key" else [])
-    if not keys:
-        raise Refused("select a key or mark several", "a TTL is set on keys, not on a prefix")
-    name = text.printable(keys[0], 60) if len(keys) == 1 else f"{len(keys):,} keys"
+    rule, keys = _chosen(pane)
+    if rule is not None:
+        name = f"the keys {text.printable(rule.pattern or b'', 60)}"
+    else:
+        name = text.printable(keys[0], 60) if len(keys) == 1 else f"{len(keys):,} keys"
     words = await app.push_screen_wait(
         Prompt(f"TTL of {name}", hint="seconds, 15m, 2h, 1d, or none to keep for ever", check=_says(parse_ttl))
     )
     if words is None:
         return None
-    return plan_ttl(identity, live.source.name, await _facts(live, keys), parse_ttl(words), keep=Keep())
+    ttl_s = parse_ttl(words)
+    if rule is not None:
+        return await swept(app, live, identity, rule, Operation("persist" if ttl_s is None else "expire", ttl_s))
+
+    async def make() -> Proposal:
+        plan = plan_ttl(identity, live.source.name, await facts_of(live, keys), ttl_s, keep=Keep())
+        return Proposal(plan, make)
+
+    return await make()
 
 
 async def _policy(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
@@ -219,11 +245,11 @@ _POLICY_WORDS = {
     "volatile-random": "any key with a TTL",
     "volatile-ttl": "the key that expires next",
 }
-_PLANS = {
+_PLANS: dict[str, Planner] = {
     "delete": _delete,
-    "invalidate": invalidating.invalidated,
-    "undo": invalidating.undone,
-    "resume": invalidating.resumed,
+    "invalidate": invalidated,
+    "undo": undoing.undone,
+    "resume": undoing.resumed,
     "ttl": _ttl,
     "edit": editing.edited,
     "new": editing.added,

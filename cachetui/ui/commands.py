@@ -145,7 +145,9 @@ COMMANDS: tuple[CommandRow, ...] = (
         "kill", "x", "kill client", "close the selected client's connection", "medium", "kill", ("clients",), True
     ),
     CommandRow("clear-slow", "c", "clear", "clear the server's slow log", "low", "slowlog", ("slow",), True),
-    CommandRow("arm", "W", "arm writes", "allow writes for five minutes where a profile is read-only"),
+    CommandRow(
+        "arm", "W", "arm writes", "allow writes for five minutes where a profile is read-only; again to end that"
+    ),
     CommandRow("replay-pause", "P", "pause", "replay: pause or go on", needs="replay"),
     CommandRow("replay-step", "full_stop", "step", "replay: one step forward", needs="replay"),
     CommandRow("replay-faster", "greater_than_sign", "speed up", "replay: twice as fast", needs="replay"),

@@ -1,66 +1,97 @@
-"""The five invalidations, from a press to a plan, and the way back of what was done."""
+"""The five invalidations: from a press to a plan. `acting` previews and applies it."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from cachetui import text
-from cachetui.actions.plan import Plan, plan_flush, plan_sweep, plan_version
-from cachetui.actions.undo import plan_of, same_target, undoable, undoing
-from cachetui.errors import BadUsage, Denied, Refused, Unsupported
+from cachetui.actions.plan import Plan, plan_delete, plan_flush, plan_sweep, plan_version
+from cachetui.errors import Denied, Refused, Unsupported
 from cachetui.keyspace.estimate import estimate
 from cachetui.keyspace.versions import version_rule
-from cachetui.model import Estimate, Identity, Keep, Operation, ScanProgress, Selection
-from cachetui.ui.panes.journal import JournalPane
+from cachetui.model import Estimate, Identity, Keep, KeyFacts, Operation, ScanProgress, Selection
 from cachetui.ui.panes.keys import KeysPane
-from cachetui.ui.screens.dialog import Choice, Prompt
+from cachetui.ui.proposal import Planner, Proposal
+from cachetui.ui.screens.dialog import Choice
 from cachetui.ui.screens.form import Field, Form, Waiting
+from cachetui.ui.spans import optional, rate_problem, seconds_of, span_problem
 
 if TYPE_CHECKING:
     from cachetui.ui.app import CachetuiApp
     from cachetui.ui.live import Live
 
+KEEP = Keep()
 VERSION_BYTES = 64
 """Of a version key's value so much is read: a number is shorter."""
-_SPAN = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*$")
-_UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+FACTS_LOOKED_UP = 1_000
+"""Sizes and TTLs are looked up for so many listed keys of a plan; the preview says of how many."""
 
-_KEYS, _PATTERN, _TAG, _VERSION, _EXPIRE, _FLUSH = "these keys", "pattern", "tag", "version", "expire", "flush all"
+_KEYS, _PATTERN, _TAG, _VERSION, _EXPIRE, _FLUSH = "keys", "pattern", "tag", "version", "expire", "flush all"
+_ANY, _WITH, _WITHOUT = "any", "with a TTL", "without a TTL"
+_KEPT, _NOT_KEPT = "kept", "not kept: faster, and there is no way back"
 
 
-async def invalidated(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What an invalidation is offered for: what is marked, or under the cursor."""
+
+    keys: tuple[bytes, ...] = ()
+    prefix: bytes | None = None
+    """The prefix under the cursor, or the one that the selected key is in."""
+    on_prefix: bool = False
+
+    @property
+    def words(self) -> str:
+        """Name the keys."""
+        return text.printable(self.keys[0], 40) if len(self.keys) == 1 else f"{len(self.keys):,} marked keys"
+
+    @property
+    def glob(self) -> str:
+        """Return the pattern of the prefix as a person types it."""
+        return "" if self.prefix is None else text.printable(glob_of(self.prefix))
+
+
+async def invalidated(app: CachetuiApp, live: Live, identity: Identity) -> Plan | Proposal | None:
     """Ask which invalidation and of what, look how many keys that are, and return the plan."""
-    keys, glob = _under_cursor(app)
-    memcached = identity.kind == "memcached"
-    choices = [(_PATTERN, "delete by a glob or /regular expression/, with conditions")]
-    if keys:
-        shown = text.printable(keys[0], 40) if len(keys) == 1 else f"{len(keys):,} marked keys"
-        choices.insert(0, (_KEYS, f"delete {shown}"))
-    if memcached:
-        choices += [(_EXPIRE, "let keys expire soon (touch)"), (_FLUSH, "flush_all: every item, now or later")]
-    else:
-        choices += [
-            (_TAG, "delete the members of a tag's set, and the set"),
-            (_VERSION, "raise a version key by one (INCR): the old keys are not found any more"),
-            (_EXPIRE, "let keys expire soon, spread over a while"),
-        ]
-    way = await app.push_screen_wait(Choice(f"invalidate on {live.source.name}", choices))
-    if way == _VERSION:
-        return await _version(app, live, identity)
-    if way == _FLUSH:
-        return await _flush(app, live, identity)
-    if way == _TAG:
-        return await _tag(app, live, identity)
+    around = _around(app)
+    choices, off = _choices(live, identity, around)
+    first = _KEYS if around.keys else _PATTERN
+    way = await app.push_screen_wait(
+        Choice(f"invalidate on {live.source.name}", choices, first=first, off=off, numbered=True)
+    )
     if way == _KEYS:
-        return await swept(app, live, identity, Selection(keys=tuple(keys)), Operation("delete"))
-    if way in (_PATTERN, _EXPIRE):
-        return await _rule(app, live, identity, glob, keys, expire=way == _EXPIRE)
-    return None
+        return await swept(app, live, identity, Selection(keys=around.keys), Operation("delete"))
+    return None if way is None else await _ASKING[way](app, live, identity)
+
+
+def _choices(live: Live, identity: Identity, around: Around) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """Return what there is to choose, and why some of it cannot be chosen here."""
+    memcached = identity.kind == "memcached"
+    unseen = live.why_not("scan")
+    glob = around.glob if around.keys or around.on_prefix else ""
+    choices = [
+        (_KEYS, f"delete {around.words}" if around.keys else ""),
+        (_PATTERN, "delete by a glob or /regular expression/" + (f": {glob}" if glob else "")),
+        (_TAG, "delete the members of a tag's set, and the set"),
+        (_VERSION, "raise a version key by one (INCR): the old keys are not found any more"),
+        (_EXPIRE, f"let {around.words if around.keys else 'keys'} expire soon, spread over a while, or never"),
+    ]
+    off = {} if around.keys else {_KEYS: "no key is marked or selected"}
+    if unseen:
+        off[_PATTERN] = f"the keys cannot be looked through: {unseen}"
+        off |= {} if around.keys else {_EXPIRE: off[_PATTERN]}
+    if memcached:
+        choices.append((_FLUSH, "flush_all: every item of every server, at once or later"))
+        off |= {
+            _TAG: "Memcached has no sets, so it has no tags",
+            _VERSION: "in Memcached it is one command: incr KEY 1",
+        }
+    return choices, off
 
 
 async def swept(
@@ -71,26 +102,38 @@ async def swept(
     operation: Operation,
     *,
     rate: float | None = None,
-) -> Plan | None:
+    keep: Keep | None = KEEP,
+) -> Proposal | None:
     """Look how many keys a selection has, with the progress shown, and plan; None when the person stops it."""
     if selection.ruled and (why := live.why_not("scan")):
         raise Refused(f"the keys cannot be looked through: {why}")
-
-    async def look(say: Callable[[str], None]) -> Estimate:
-        return await estimate(live.source, selection, progress=partial(_say_scan, say))
-
-    waiting = Waiting("how many keys are that?", look)
-    known = await app.push_screen_wait(waiting)
-    if waiting.error is not None:
-        raise waiting.error
+    known = await _counted(app, live, selection, "how many keys are that?")
     if known is None:
         return None
     if known.keys == 0 and not known.error:
         raise Refused(f"nothing to do: {known.note or 'no key fits'}")
     unlink = await unlink_known(live, identity)
-    return plan_sweep(
-        identity, live.source.name, selection, operation, known, keep=Keep(), rate=rate, unlink_known=unlink
+    plan = plan_sweep(
+        identity, live.source.name, selection, operation, known, keep=keep, rate=rate, unlink_known=unlink
     )
+    return Proposal(plan, partial(swept, app, live, identity, selection, operation, rate=rate, keep=keep))
+
+
+async def listed(live: Live, identity: Identity, keys: list[bytes]) -> Proposal:
+    """Plan the deletion of exactly these keys."""
+    facts = await facts_of(live, keys)
+    unlink = await unlink_known(live, identity)
+    total = getattr(live.feeds.latest.get("stats"), "keys", None)
+    plan = plan_delete(identity, live.source.name, facts, total=total, unlink_known=unlink, keep=KEEP)
+    return Proposal(plan, partial(listed, live, identity, keys))
+
+
+async def facts_of(live: Live, keys: list[bytes]) -> list[KeyFacts | bytes]:
+    """Return facts of the first keys and the bare names of the others."""
+    known: list[KeyFacts | bytes] = []
+    for at in range(0, min(len(keys), FACTS_LOOKED_UP), 200):
+        known += (await live.source.facts(keys[at : min(at + 200, FACTS_LOOKED_UP)])).facts
+    return known + keys[FACTS_LOOKED_UP:]
 
 
 async def unlink_known(live: Live, identity: Identity) -> bool:
@@ -103,55 +146,15 @@ async def unlink_known(live: Live, identity: Identity) -> bool:
         return True
 
 
-async def undone(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
-    """Plan the way back of the journal's selected entry, elsewhere of what was done last on this target."""
-    pane = app.pane
-    receipt = pane.selected_receipt() if isinstance(pane, JournalPane) else None
-    if receipt is not None:
-        row = await asyncio.to_thread(undoing, live.journal, receipt)
-    else:
-        rows = await asyncio.to_thread(undoable, live.journal, live.source.name)
-        if not rows:
-            raise BadUsage(f"nothing that was done on {live.source.name} can be undone", "press 9 for what was done")
-        row = rows[0]
-    return await plan_of(live.source, row)
+async def _counted(app: CachetuiApp, live: Live, selection: Selection, title: str) -> Estimate | None:
+    async def look(say: Callable[[str], None]) -> Estimate:
+        return await estimate(live.source, selection, progress=partial(_say_scan, say))
 
-
-async def resumed(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
-    """Plan what is left of the journal's selected rule that was stopped or interrupted."""
-    pane = app.pane
-    receipt = pane.selected_receipt() if isinstance(pane, JournalPane) else None
-    if receipt is None:
-        raise Refused("no entry is selected", "press 9 and move to one that was stopped or interrupted")
-    row = await asyncio.to_thread(undoing, live.journal, receipt)
-    head = row.kept.head if row.kept is not None else None
-    if head is None or head.selection is None or head.operation is None:
-        raise Refused("only what was done by a pattern or a tag can be gone on with", "mark the keys again")
-    if row.kept is not None and row.kept.running:
-        raise Refused("that write still goes on", "stop it first")
-    if not same_target(head.target, live.source.name):
-        raise Refused(f"that was begun on {head.target}, not on {live.source.name}", "connect there to go on with it")
-    return await swept(app, live, identity, head.selection, head.operation)
-
-
-# Asking
-
-
-def _under_cursor(app: CachetuiApp) -> tuple[list[bytes], str]:
-    """Return the marked or selected keys, and a glob for what is around the cursor."""
-    pane = app.pane
-    if not isinstance(pane, KeysPane):
-        return [], ""
-    marked, selected = pane.marked(), pane.selected()
-    if marked:
-        return marked, ""
-    if selected is None:
-        return [], ""
-    kind, name = selected
-    if kind == "prefix":
-        return [], text.printable(glob_of(name))
-    head, sign, _ = name.rpartition(b":")
-    return [name], text.printable(glob_of(head + sign)) if head else ""
+    waiting = Waiting(title, look)
+    known = await app.push_screen_wait(waiting)
+    if waiting.error is not None:
+        raise waiting.error
+    return known
 
 
 def glob_of(prefix: bytes) -> bytes:
@@ -163,95 +166,159 @@ def glob_of(prefix: bytes) -> bytes:
     return re.sub(rb"([*?\[\]\\^])", rb"\\\1", prefix) + b"*"
 
 
-async def _rule(
-    app: CachetuiApp, live: Live, identity: Identity, glob: str, keys: list[bytes], *, expire: bool
-) -> Plan | None:
-    fields = [Field("which", "keys", "user:* or /regular expression/", glob, _pattern_problem)]
-    if expire and keys and not glob:
-        fields = []
-    if expire:
-        fields += [
-            Field("ttl", "expire in", "seconds, 15m, 2h", "60s", _span_problem),
-            Field("jitter", "spread over", "nothing, or 30s, 5m", "30s", _optional(_span_problem)),
-        ]
-    if not (expire and keys and not glob):
-        if identity.kind != "memcached":
-            fields.append(Field("type", "type", "any, or string, hash, list, set, zset, stream"))
-        fields += [
-            Field("has", "TTL", "any, or yes, or no", "", _optional(_yes_no)),
-            Field("idle", "unused for", "any, or 1h, 7d", "", _optional(_span_problem)),
-        ]
-    fields.append(Field("rate", "keys a second", "as fast as the server bears", "", _optional(_rate_problem)))
-    title = f"{'let expire' if expire else 'delete'} on {live.source.name}"
-    given = await app.push_screen_wait(Form(title, fields))
+def _around(app: CachetuiApp) -> Around:
+    pane = app.pane
+    if not isinstance(pane, KeysPane):
+        return Around()
+    marks, selected = pane.table.marked, pane.selected()
+    if marks:
+        return Around(tuple(pane.marked()))
+    if selected is None:
+        return Around()
+    kind, name = selected
+    if kind == "prefix":
+        return Around(prefix=name, on_prefix=True)
+    head, sign, _ = name.rpartition(b":")
+    return Around((name,), head + sign if head else None)
+
+
+# Asking
+
+
+async def _pattern(app: CachetuiApp, live: Live, identity: Identity) -> Proposal | None:
+    fields = [_which(_around(app)), *_conditions(identity), *_pace()]
+    given = await app.push_screen_wait(Form(f"delete by pattern on {live.source.name}", fields))
     if given is None:
         return None
-    operation = Operation("delete")
-    if expire:
-        operation = Operation("expire", max(1.0, _span(given["ttl"])), _span(given["jitter"] or "0"))
-    if "which" in given:
-        pattern, regex = _pattern_of(given["which"])
-        selection = Selection(
-            pattern=pattern,
-            regex=regex,
-            type_=given.get("type", "").strip() or None,
-            ttl={"yes": True, "no": False}.get(given["has"].strip().lower()),
-            idle_s=_span(given["idle"]) if given["idle"].strip() else None,
-        )
-    else:
-        selection = Selection(keys=tuple(keys))
-    rate = float(given["rate"]) if given["rate"].strip() else None
-    return await swept(app, live, identity, selection, operation, rate=rate)
-
-
-async def _tag(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
-    template = live.settings.tag_template
-    tag = await app.push_screen_wait(
-        Prompt(f"which tag (its set is {template})?", check=lambda words: None if words else "a tag has a name")
+    return await swept(
+        app, live, identity, _rule_of(given), Operation("delete"), rate=_rate_of(given), keep=_keep_of(given)
     )
-    if tag is None:
+
+
+async def _expire(app: CachetuiApp, live: Live, identity: Identity) -> Proposal | None:
+    around = _around(app)
+    fields = [] if around.keys else [_which(around)]
+    fields += [
+        Field("ttl", "expire in", "seconds, 15m, 2h, or never", "60s", _ttl_problem),
+        Field("jitter", "spread over", "nothing: all at once; or 30s, 5m", "30s", optional(span_problem)),
+    ]
+    fields += [*([] if around.keys else _conditions(identity)), *_pace()]
+    what = around.words if around.keys else "keys"
+    given = await app.push_screen_wait(Form(f"let {what} expire on {live.source.name}", fields))
+    if given is None:
         return None
-    key = os.fsencode(template.replace("{tag}", tag))
-    return await swept(app, live, identity, Selection(tag=key), Operation("delete"))
+    operation = Operation("persist")
+    if given["ttl"].strip().lower() != "never":
+        jitter_s = seconds_of(given["jitter"]) if given["jitter"].strip() else 0.0
+        operation = Operation("expire", max(1.0, seconds_of(given["ttl"])), jitter_s)
+    selection = Selection(keys=around.keys) if around.keys else _rule_of(given)
+    return await swept(app, live, identity, selection, operation, rate=_rate_of(given), keep=_keep_of(given))
 
 
-async def _version(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
-    keys, _ = _under_cursor(app)
-    name = await app.push_screen_wait(
-        Prompt(
-            "which version key is to be raised by one?",
-            initial=text.printable(keys[0]) if len(keys) == 1 else "",
-            hint="e.g. shop:version; odd bytes as they are shown: \\x1b",
-            check=lambda words: None if words else "a key has a name",
-        )
+async def _tag(app: CachetuiApp, live: Live, identity: Identity) -> Proposal | None:
+    template, around = live.settings.tag_template, _around(app)
+    head, _, tail = template.partition("{tag}")
+    shown = text.printable(around.keys[0]) if len(around.keys) == 1 else ""
+    fits = len(shown) > len(template) - 5 and shown.startswith(head) and shown.endswith(tail)
+    initial = shown[len(head) : len(shown) - len(tail)] if fits else ""
+    fields = [
+        Field("tag", "tag", f"its set is {template}", initial, lambda words: None if words else "a tag has a name"),
+        *_pace(),
+    ]
+    given = await app.push_screen_wait(Form(f"delete by tag on {live.source.name}", fields))
+    if given is None:
+        return None
+    key = os.fsencode(template).replace(b"{tag}", text.from_printable(given["tag"]))
+    return await swept(
+        app, live, identity, Selection(tag=key), Operation("delete"), rate=_rate_of(given), keep=_keep_of(given)
     )
-    if name is None:
+
+
+async def _version(app: CachetuiApp, live: Live, identity: Identity) -> Proposal | None:
+    around = _around(app)
+    fields = [
+        Field(
+            "key",
+            "version key",
+            "e.g. shop:version",
+            text.printable(around.keys[0]) if len(around.keys) == 1 else "",
+            lambda words: None if words else "a key has a name",
+        ),
+        Field("names", "its keys", "found by the key's name, or a glob: shop:v{version}:*", "", _place_problem),
+    ]
+    given = await app.push_screen_wait(Form(f"raise a version key of {live.source.name} by one", fields))
+    if given is None:
         return None
-    key = text.from_printable(name)
+    pattern = text.from_printable(given["names"].strip()) or None
+    return await _raised(app, live, identity, text.from_printable(given["key"]), pattern)
+
+
+async def _raised(
+    app: CachetuiApp, live: Live, identity: Identity, key: bytes, pattern: bytes | None
+) -> Proposal | None:
     value = await live.source.value(key, rows=1, max_bytes=VERSION_BYTES)
     if value.facts.exists and value.facts.type != "string":
         raise Refused(f"the version key is a {value.facts.type}", "a version is a number")
     current = (value.items[0].data if value.items else b"") if value.facts.exists else None
     rule, remaining = None, None
     if current is not None and re.fullmatch(rb"-?\d{1,19}", current) and not live.why_not("scan"):
-        rule = version_rule(key, int(current))
-        chosen = rule
-
-        async def look(say: Callable[[str], None]) -> Estimate:
-            return await estimate(live.source, chosen, progress=partial(_say_scan, say))
-
-        waiting = Waiting("how many keys of the old version are there?", look)
-        remaining = await app.push_screen_wait(waiting)
-        if waiting.error is not None:
-            raise waiting.error
-    return plan_version(identity, live.source.name, key, current, remaining, rule=rule)
+        rule = version_rule(key, int(current), pattern)
+        remaining = await _counted(app, live, rule, "how many keys of the old version are there?")
+        if remaining is None:
+            return None
+    plan = plan_version(identity, live.source.name, key, current, remaining, rule=rule)
+    return Proposal(plan, partial(_raised, app, live, identity, key, pattern))
 
 
 async def _flush(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
-    words = await app.push_screen_wait(
-        Prompt(f"flush all of {live.source.name} in", initial="0s", hint="0s: at once; 30s, 5m", check=_span_problem)
+    field = Field("delay", "flush in", "0s: at once; 30s, 5m", "0s", span_problem)
+    given = await app.push_screen_wait(Form(f"flush all of {live.source.name}", [field]))
+    return None if given is None else plan_flush(identity, live.source.name, int(seconds_of(given["delay"])))
+
+
+_ASKING: dict[str, Planner] = {_PATTERN: _pattern, _EXPIRE: _expire, _TAG: _tag, _VERSION: _version, _FLUSH: _flush}
+
+
+# The fields
+
+
+def _which(around: Around) -> Field:
+    return Field("which", "pattern", "user:* or /regular expression/", around.glob, _pattern_problem)
+
+
+def _conditions(identity: Identity) -> list[Field]:
+    fields = []
+    if identity.kind != "memcached":
+        fields.append(Field("type", "type", "any, or string, hash, list, set, zset, stream"))
+    fields.append(Field("has", "TTL", options=(_ANY, _WITH, _WITHOUT)))
+    fields.append(Field("idle", "unused for", "any time, or 1h, 7d", "", optional(span_problem)))
+    return fields
+
+
+def _pace() -> list[Field]:
+    return [
+        Field("rate", "keys a second", "as fast as the server bears", "", optional(rate_problem)),
+        Field("undo", "way back", options=(_KEPT, _NOT_KEPT)),
+    ]
+
+
+def _rule_of(given: dict[str, str]) -> Selection:
+    pattern, regex = _pattern_of(given["which"])
+    return Selection(
+        pattern=pattern,
+        regex=regex,
+        type_=given.get("type", "").strip() or None,
+        ttl={_WITH: True, _WITHOUT: False}.get(given["has"]),
+        idle_s=seconds_of(given["idle"]) if given["idle"].strip() else None,
     )
-    return None if words is None else plan_flush(identity, live.source.name, int(_span(words)))
+
+
+def _rate_of(given: dict[str, str]) -> float | None:
+    return float(given["rate"]) if given["rate"].strip() else None
+
+
+def _keep_of(given: dict[str, str]) -> Keep | None:
+    return KEEP if given["undo"] == _KEPT else None
 
 
 # Words
@@ -263,7 +330,11 @@ def _say_scan(say: Callable[[str], None], progress: ScanProgress) -> None:
 
 
 def _pattern_of(words: str) -> tuple[bytes | None, bytes]:
-    """Return glob and regular expression of what was typed: `/.../` is the latter."""
+    """Return glob and regular expression of what was typed: `/.../` is the latter.
+
+    >>> _pattern_of("user:*"), _pattern_of("/^cart:[0-9]+$/")
+    ((b'user:*', b''), (None, b'^cart:[0-9]+$'))
+    """
     words = words.strip()
     if words.startswith("/") and words.endswith("/") and len(words) > 2:
         return None, os.fsencode(words[1:-1])
@@ -274,30 +345,15 @@ def _pattern_problem(words: str) -> str | None:
     if not words.strip():
         return "write a glob as user:*, or a /regular expression/"
     try:
-        _, regex = _pattern_of(words)
-        re.compile(regex)
+        re.compile(_pattern_of(words)[1])
     except (re.error, OverflowError, ValueError) as error:
         return f"that cannot be: {text.printable(str(error), 60)}"
     return None
 
 
-def _span(words: str) -> float:
-    match = _SPAN.match(words.lower())
-    assert match is not None, words
-    return float(match[1]) * _UNIT_S[match[2]]
+def _place_problem(words: str) -> str | None:
+    return None if not words.strip() or "{version}" in words else "write {version} where the number stands"
 
 
-def _span_problem(words: str) -> str | None:
-    return None if _SPAN.match(words.lower()) else "write seconds, or 30s, 15m, 2h, 1d"
-
-
-def _yes_no(words: str) -> str | None:
-    return None if words.strip().lower() in ("yes", "no") else "yes: only with a TTL; no: only without"
-
-
-def _rate_problem(words: str) -> str | None:
-    return None if words.strip().isascii() and words.strip().isdigit() and int(words) > 0 else "a whole number"
-
-
-def _optional(check: Callable[[str], str | None]) -> Callable[[str], str | None]:
-    return lambda words: check(words) if words.strip() else None
+def _ttl_problem(words: str) -> str | None:
+    return None if words.strip().lower() == "never" else span_problem(words)

@@ -12,7 +12,7 @@ from typing import cast
 
 from cachetui.actions.apply import Guard
 from cachetui.actions.journal import Journal
-from cachetui.actions.undo import ended
+from cachetui.actions.undo import ended, undoable
 from cachetui.analysis.rules import findings
 from cachetui.analysis.verdict import Verdict, verdict
 from cachetui.config import Settings, state_dir
@@ -35,6 +35,8 @@ STEADY_S = 4.0
 COST_PER_S, COST_PERCENT = 1.0, 0.1
 """A cost that moved by no more than this is the same."""
 JOURNAL_SHOWN = 500
+WRITES_KEYS = ("delete", "ttl", "edit")
+"""Capabilities that a replica refuses; its settings may be changed."""
 
 
 class Live:
@@ -53,6 +55,7 @@ class Live:
         self.interval_s = settings.interval_s
         self._keys_wanted = self._config_wanted = False
         self._entries: tuple[JournalEntry, ...] = ()
+        self._undoable: frozenset[str] = frozenset()
         self._armed_until = 0.0
         self._sent: deque[tuple[float, int, float]] = deque()
         self._scene: Scene | None = None
@@ -117,12 +120,14 @@ class Live:
     async def read_journal(self) -> None:
         """Read the journal anew. Raises CacheError when it cannot be read."""
         self._entries = tuple(await asyncio.to_thread(ended, self.journal, JOURNAL_SHOWN))
+        self._undoable = frozenset(row.receipt for row in await asyncio.to_thread(undoable, self.journal))
         self.on_change()
 
     # What is allowed
 
-    def arm(self) -> None:
-        self._armed_until = time.monotonic() + ARMED_S
+    def arm(self, on: bool = True) -> None:
+        """Allow writes for five minutes where a profile is read-only by default, or end that."""
+        self._armed_until = time.monotonic() + ARMED_S if on else 0.0
 
     @property
     def armed_s(self) -> float:
@@ -143,6 +148,13 @@ class Live:
 
     def why_not(self, capability: str) -> str:
         return self.source.why_not(cast("Capability", capability)) or ""
+
+    def why_not_write(self, capability: str) -> str:
+        """Why the server itself takes no such write, known before anybody tries; empty when it may."""
+        identity = self.source.identity
+        if identity is not None and identity.role == "replica" and capability in WRITES_KEYS:
+            return "this server is a replica and takes no writes"
+        return ""
 
     # Replays
 
@@ -177,7 +189,8 @@ class Live:
     def scene(self) -> Scene:
         """Return the present scene; while frozen, the frozen one."""
         if self.frozen and self._scene is not None:
-            return self._scene
+            # What is allowed is never frozen: it says what a press will do.
+            return replace(self._scene, read_only=self.read_only, armed_s=self.armed_s)
         evidence = self.feeds.evidence()
         found = findings(evidence)
         per_s, percent = self._steady_cost()
@@ -197,6 +210,7 @@ class Live:
             why_not=self.source.why_not,
             browse=self.browser.state,
             journal=self._entries,
+            undoable=self._undoable,
             frozen=self.frozen,
             cost_per_s=per_s,
             cost_percent=percent,

@@ -10,12 +10,15 @@ from cachetui.config import state_dir
 from cachetui.errors import CacheError
 from cachetui.keyspace.decode import DECODER_NAMES, guesses
 from cachetui.keyspace.export import export
+from cachetui.model import JournalEntry
 from cachetui.text import from_printable, printable
 from cachetui.ui.browse import Scope
 from cachetui.ui.commands import BY_ID, COMMANDS
+from cachetui.ui.panes.journal import JournalPane
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.panes.pane import TablePane
 from cachetui.ui.screens.dialog import Choice, Help, Prompt
+from cachetui.ui.screens.entry import EntryScreen
 from cachetui.ui.screens.palette import Palette
 
 if TYPE_CHECKING:
@@ -28,9 +31,20 @@ INTERVALS_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 async def _open(app: CachetuiApp, live: Live) -> None:
-    """From the Overview, Enter leads to the view of the pane."""
-    if app.view_id == "overview" and (view_id := app.pane.heading.lower()) in BY_ID:
+    """From the Overview, Enter leads to the view of the pane; in the journal it shows the whole entry."""
+    pane = app.pane
+    if isinstance(pane, JournalPane) and (entry := pane.selected()) is not None:
+        await _show_entry(app, live, entry)
+    elif app.view_id == "overview" and (view_id := app.pane.heading.lower()) in BY_ID:
         await app.go(view_id)
+
+
+async def _show_entry(app: CachetuiApp, live: Live, entry: JournalEntry) -> None:
+    def wished(command_id: str | None) -> None:
+        if command_id:
+            app.run_worker(app.action_command(command_id), group="command", exit_on_error=False)
+
+    await app.push_screen(EntryScreen(entry), wished)
 
 
 async def _back(app: CachetuiApp, live: Live) -> None:
@@ -237,12 +251,18 @@ async def _freeze(app: CachetuiApp, live: Live) -> None:
 
 async def _refresh(app: CachetuiApp, live: Live) -> None:
     live.refresh()
+    if isinstance(app.pane, JournalPane):
+        app.read_journal()
 
 
 async def _arm(app: CachetuiApp, live: Live) -> None:
-    live.arm()
-    app.say("writes are allowed for five minutes", severity="warning")
+    """Allow writes for a while; again to end that."""
+    on = not live.armed_s
+    live.arm(on)
+    app.say("writes are allowed for five minutes: W ends that" if on else "read-only again", severity="warning")
     app.soon()
+    if on:
+        app.tick_while_armed()
 
 
 async def _zoom(app: CachetuiApp, live: Live) -> None:

@@ -35,6 +35,8 @@ class Scene:
     why_not: Callable[[Capability], str | None]
     browse: Browse
     journal: tuple[JournalEntry, ...]
+    undoable: frozenset[str]
+    """Receipts of what can be undone."""
     frozen: bool
     cost_per_s: float | None
     """Commands a second that we send."""

@@ -41,6 +41,13 @@ class Screen:
 
         return "\n".join(str(static.content) for static in self.app.screen.query(Static))
 
+    def meter(self) -> str:
+        """Return what the preview on top shows of a plan that runs."""
+        from cachetui.ui.canvas import Canvas
+
+        lines = self.app.screen.query_one("#meter", Canvas).lines
+        return "\n".join("".join(part for part, _ in drawn.spans) for drawn in lines)
+
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cachetui import text
 from cachetui.model import JournalEntry
-from cachetui.ui.line import Line, line
+from cachetui.ui.line import Line, Span, line
 from cachetui.ui.panes.pane import TablePane
 from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
@@ -19,6 +19,7 @@ _STYLES = {
     "running": "warn",
     "interrupted": "bad",
 }
+_GOES_ON = ("stopped", "interrupted")
 
 
 class JournalPane(TablePane):
@@ -32,58 +33,94 @@ class JournalPane(TablePane):
         super().__init__(id=id)
         self.table = Table(
             (
-                Column("at", 11),
+                Column("when", 11),
+                Column("who", 16, wide_only=120),
+                Column("what"),
+                Column("target", 30, wide_only=160),
                 Column("outcome", 11),
                 Column("done", 9, "right"),
-                Column("not done", 9, "right", wide_only=90),
-                Column("what"),
-                Column("target", 30, wide_only=100),
-                Column("who", 20, wide_only=120),
+                Column("left", 7, "right", wide_only=100),
+                Column("failed", 7, "right", wide_only=100),
+                Column("skipped", 7, "right", wide_only=100),
+                Column("undo", 7),
             )
         )
 
-    def selected_receipt(self) -> str | None:
-        """Return the receipt of the selected entry."""
+    def selected(self) -> JournalEntry | None:
+        """Return the selected entry."""
         row = self.table.current
-        return None if row is None else str(row.row_id)
+        if row is None or self.scene is None:
+            return None
+        return next((entry for entry in self.scene.journal if entry.receipt == row.row_id), None)
 
     def rows(self, scene: Scene) -> Sequence[Row]:
-        return [
-            Row(
-                e.receipt,
-                (
-                    (text.clock(e.at, scene.now), "muted"),
-                    (e.outcome, _STYLES.get(e.outcome, "")),
-                    (text.count(e.done), ""),
-                    (text.count(short) if (short := _short_of(e)) else "", "warn"),
-                    (e.title, ""),
-                    (e.target, "muted"),
-                    (e.user, "muted"),
-                ),
-                (e.at, e.outcome, e.done, _short_of(e), e.title, e.target, e.user),
-            )
-            for e in scene.journal
-        ]
+        undone = {entry.undoes for entry in scene.journal if entry.undoes and entry.outcome == "done"}
+        return [_row(entry, scene, undone=entry.receipt in undone) for entry in scene.journal]
 
     def detail(self, scene: Scene, width: int) -> list[Line]:
-        row = self.table.current
-        entry = next((e for e in scene.journal if row is not None and e.receipt == row.row_id), None)
+        entry = self.selected()
         if entry is None:
             return []
-        figures = (
-            ("done", entry.done),
-            ("gone already", entry.missing),
-            ("left alone", entry.skipped),
-            ("failed", entry.failed),
-            ("unknown", entry.unknown),
-            ("not sent", entry.left),
-        )
-        counts = "  ".join(f"{name} {figure:,}" for name, figure in figures if figure or name == "done")
-        lines = [line((entry.receipt + "  ", "muted"), counts, ("  " + entry.error, "bad"))]
-        lines += [line(("undo  ", "muted"), text.fit(entry.undo or text.UNKNOWN, width - 6).rstrip())]
+        presses = ["Enter shows all of it"]
+        presses += ["u undoes it"] if entry.receipt in scene.undoable else []
+        presses += ["I goes on with the rest"] if entry.outcome in _GOES_ON else []
+        lines = [
+            line((entry.receipt + "  ", "muted"), counts_of(entry), (f"  {entry.error}" if entry.error else "", "bad")),
+            line(("press ", "muted"), text.fit(", ".join(presses), width - 6).rstrip()),
+            line(("undo  ", "muted"), text.fit(entry.undo or text.UNKNOWN, width - 6).rstrip()),
+        ]
         return lines + [line(("ran   ", "muted"), text.fit(command, width - 6).rstrip()) for command in entry.commands]
 
 
-def _short_of(entry: JournalEntry) -> int:
-    """Return how many keys or commands were not done as planned."""
-    return entry.skipped + entry.failed + entry.unknown + entry.left
+def counts_of(entry: JournalEntry) -> str:
+    """Return what became of the keys or commands, in words."""
+    figures = (
+        ("gone already", entry.missing),
+        ("left alone", entry.skipped),
+        ("failed", entry.failed),
+        ("unknown", entry.unknown),
+        ("not sent", entry.left),
+    )
+    return ", ".join([f"{entry.done:,} done", *(f"{figure:,} {words}" for words, figure in figures if figure)])
+
+
+def _row(entry: JournalEntry, scene: Scene, *, undone: bool) -> Row:
+    cells: tuple[Span, ...] = (
+        (text.clock(entry.at, scene.now), "muted"),
+        (entry.user, "muted"),
+        (entry.title, ""),
+        (entry.target, "muted"),
+        (entry.outcome, _STYLES.get(entry.outcome, "")),
+        (text.count(entry.done), ""),
+        _figure(entry.left + entry.unknown, "warn"),
+        _figure(entry.failed, "bad"),
+        _figure(entry.skipped, "warn"),
+        (_undo_word(entry, undoable=entry.receipt in scene.undoable, undone=undone), "muted"),
+    )
+    order = (
+        entry.at,
+        entry.user,
+        entry.title,
+        entry.target,
+        entry.outcome,
+        entry.done,
+        entry.left + entry.unknown,
+        entry.failed,
+        entry.skipped,
+    )
+    find = " ".join((entry.receipt, entry.user, entry.title, entry.target, entry.outcome, *entry.commands))
+    return Row(entry.receipt, cells, order, find)
+
+
+def _figure(number: int, style: str) -> Span:
+    return (text.count(number), style) if number else ("", "")
+
+
+def _undo_word(entry: JournalEntry, *, undoable: bool, undone: bool) -> str:
+    if undone:
+        return "undone"
+    if undoable:
+        return "u"
+    if entry.undo.startswith("no undo"):
+        return "no"
+    return "by hand" if entry.undo and "cachetui undo" not in entry.undo else text.UNKNOWN
