@@ -115,7 +115,7 @@ async def test_a_server_killed_in_the_middle(new_server: NewServer) -> None:
         failed = [end for end in ends if end is not None]
         assert failed and all(isinstance(end, Unreachable) for end in failed)
         unknown = [end for end in failed if isinstance(end, CacheError) and "sent" not in end.detail]
-        assert 1 <= len(unknown) <= BULK_LINES
+        assert len(unknown) <= BULK_LINES
         with pytest.raises(Unreachable) as raised:
             await source.execute([(b"INCR", b"n")] * 100)
         assert raised.value.detail["sent"] is False

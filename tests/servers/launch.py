@@ -18,13 +18,15 @@ READY_S = 20.0
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on (below 55536, so that a cluster bus port exists too)."""
+    """Return a loopback port that nobody uses, and neither the port of its cluster bus, 10,000 above."""
     while True:
-        with socket.socket() as probe:
+        with socket.socket() as probe, socket.socket() as bus:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
-        if port < 55000:
-            return port
+            if port < 55000:
+                with contextlib.suppress(OSError):
+                    bus.bind(("127.0.0.1", port + 10_000))
+                    return port
 
 
 def redis7() -> str:

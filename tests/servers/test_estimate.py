@@ -178,7 +178,8 @@ async def test_memcached(memcached: Server, opened) -> None:  # type: ignore[no-
     client.close()
     source = await opened(f"memcached://{memcached.address}")
     found = await estimate(source, Selection(pattern=b"k:*"))
-    assert (found.keys, found.error, found.total) == (3000, 0, 3001)
+    assert (found.keys, found.error) == (3000, 0)
+    assert found.total is not None and found.total >= 3001  # items of before are counted until they are found out
     assert found.types == (("item", 200),) and found.reads_per_s is not None
     assert (await estimate(source, Selection(pattern=b"k:*", ttl=True))).keys == 1000
     assert (await estimate(source, Selection((b"k:1", b"none")))).gone == 1
