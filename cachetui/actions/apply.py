@@ -127,6 +127,7 @@ def _account(entry: JournalEntry, tally: Tally, outcome: str, reason: str = "") 
         left=max(0, tally.left),
         unknown=tally.in_flight,
         error=reason,
+        left_alone=tuple(some.line() for some in tally.left_alone()),
     )
 
 

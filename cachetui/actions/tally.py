@@ -15,6 +15,9 @@ from cachetui.text import printable
 State = Literal["done", "failed", "stopped", "refused"]
 
 FAILURES_KEPT = 5
+NAMES_KEPT = 20
+"""Of the keys that were left alone for one reason so many are named."""
+NAME_CHARACTERS = 60
 
 _CHANGED = (b"OK", "OK", b"DELETED", "DELETED", b"TOUCHED", "TOUCHED", b"STORED", "STORED")
 _NOTHING = (0, b"NOT_FOUND", "NOT_FOUND")
@@ -57,6 +60,27 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """Keys that were left alone on purpose, for one reason."""
+
+    why: str
+    count: int
+    names: tuple[bytes, ...] = ()
+    """The first of them, where they are noted."""
+
+    def line(self, limit: int = NAMES_KEPT) -> str:
+        """Return it with the first `limit` names, printable.
+
+        >>> LeftAlone("written since", 3, (b"a", b"b\\n")).line()
+        '3 written since: a, "b\\\\n" and 1 more'
+        """
+        head = f"{self.count:,} {self.why}"
+        names = ", ".join(render((name,), NAME_CHARACTERS) for name in self.names[:limit])
+        more = self.count - len(self.names[:limit])
+        return f"{head}: {names}{f' and {more:,} more' if more else ''}" if names else head
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a plan. `done + missing + failed + skipped + unknown + left` is the number of its commands."""
 
@@ -83,6 +107,8 @@ class Outcome:
     """Left alone on purpose: too big to keep a copy of, or written by others all the time."""
     kept: int = 0
     """Keys whose way back is kept under the receipt."""
+    left_alone: tuple[LeftAlone, ...] = ()
+    """`skipped` by reason."""
 
     @property
     def exit_code(self) -> int:
@@ -122,6 +148,8 @@ class Tally:
     """Holds until the run ends by itself."""
     alone: Counter[str] = field(default_factory=Counter)
     """Why keys were left alone."""
+    names: dict[str, list[bytes]] = field(default_factory=dict)
+    """Some of these keys, by reason."""
     kept: int = 0
     began: float = field(default_factory=time.monotonic)
 
@@ -184,6 +212,16 @@ class Tally:
         """Count a key that was left alone on purpose."""
         self.alone[why] += 1
 
+    def name_alone(self, why: str, key: bytes) -> None:
+        """Note the name of a key that was left alone, while there is room."""
+        names = self.names.setdefault(why, [])
+        if len(names) < NAMES_KEPT:
+            names.append(key)
+
+    def left_alone(self) -> tuple[LeftAlone, ...]:
+        """Return what was left alone, and why."""
+        return tuple(LeftAlone(why, count, tuple(self.names.get(why, ()))) for why, count in self.alone.items())
+
     def undone(self, batch: Sequence[Command], error: CacheError) -> None:
         """Count a batch back of which nothing was carried out."""
         self.left += self.in_flight
@@ -212,6 +250,7 @@ class Tally:
             verified=verified,
             skipped=self.skipped,
             kept=self.kept,
+            left_alone=self.left_alone(),
         )
 
 

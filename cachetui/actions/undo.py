@@ -15,7 +15,7 @@ from cachetui.actions.plan.base import BATCH, Needs, stamped
 from cachetui.actions.plan.commands import render
 from cachetui.actions.plan.config import plan_setting
 from cachetui.actions.returning import Returning, add, restore, returning_for
-from cachetui.actions.running import Running, watched
+from cachetui.actions.running import TAKEN, Running, watched
 from cachetui.actions.scripts import absolute_expiries
 from cachetui.actions.spool import SUFFIX, Kept, Kind, Stored, inspected, opened, standing, stored
 from cachetui.actions.sweep import ahead_ms
@@ -31,6 +31,7 @@ OPEN = frozenset(("started", "running"))
 INTERRUPTED = "interrupted"
 ENDED = frozenset(("done", "failed", "stopped"))
 """Outcomes of a write of which something may have been done."""
+THERE = "there already: brought back before, or written since"
 KEPT = "those keys do not come back; the file is left where it is"
 WORDS: dict[Kind, tuple[str, str]] = {
     "delete": ("bring back", "with their values and expiries"),
@@ -105,8 +106,40 @@ def ended(journal: Journal, limit: int | None = None) -> list[JournalEntry]:
 
 def undoable(journal: Journal, target: str | None = None) -> list[Receipt]:
     """Return the writes that can be undone, the newest first; of one target or of all. Raises CacheError."""
+    return [
+        row
+        for row in _rows(journal, ended(journal))
+        if (row.kept is None or row.kept.keys > 0) and (target is None or same_target(row.target, target))
+    ]
+
+
+def newest(journal: Journal, target: str) -> Receipt | None:
+    """Return what was done last on a target and can be undone. Raises CacheError."""
+    return next(iter(undoable(journal, target)), None)
+
+
+def undoing(journal: Journal, receipt: str) -> Receipt:
+    """Return one of them, or one that ended before it had written anything. Raises BadUsage where there is none."""
     entries = ended(journal)
-    undone = {entry.undoes for entry in entries if entry.undoes and entry.outcome == "done"}
+    row = next((row for row in _rows(journal, entries) if row.receipt == receipt), None)
+    if row is not None:
+        return row
+    words = render((receipt.encode("utf-8", "surrogateescape"),), 60)
+    by = next((entry.receipt for entry in entries if entry.undoes == receipt and is_whole(entry)), None)
+    if by is not None:
+        raise BadUsage(f"{words} was undone already, by {by}", "see cachetui undo --list for what can be undone")
+    raise BadUsage(f"nothing can be undone under {words}", "see cachetui undo --list for what can be")
+
+
+def is_whole(entry: JournalEntry) -> bool:
+    """Tell whether this is an undo that has left nothing to be done: what it left alone stays as it is."""
+    if not entry.undoes or entry.outcome not in ("done", "stopped"):
+        return False
+    return not (entry.left or entry.unknown or entry.failed)
+
+
+def _rows(journal: Journal, entries: Sequence[JournalEntry]) -> list[Receipt]:
+    undone = {entry.undoes for entry in entries if is_whole(entry)}
     outcomes = {entry.receipt: entry.outcome for entry in entries}
     rows = [
         Receipt(head.receipt, head.created_at, head.target, head.title, outcomes.get(head.receipt, ""), kept=one)
@@ -118,20 +151,7 @@ def undoable(journal: Journal, target: str | None = None) -> list[Receipt]:
         for entry in entries
         if entry.back and entry.outcome in ENDED and not entry.undoes
     ]
-    rows = [row for row in rows if row.receipt not in undone and (target is None or same_target(row.target, target))]
-    return sorted(rows, key=lambda row: row.receipt, reverse=True)
-
-
-def undoing(journal: Journal, receipt: str) -> Receipt:
-    """Return one of them. Raises BadUsage where there is nothing to undo under this receipt."""
-    rows = undoable(journal)
-    row = next((row for row in rows if row.receipt == receipt), None)
-    if row is not None:
-        return row
-    words = render((receipt.encode("utf-8", "surrogateescape"),), 60)
-    if any(entry.undoes == receipt and entry.outcome == "done" for entry in journal.read()):
-        raise BadUsage(f"{words} was undone already", "see cachetui undo --list for what can be undone")
-    raise BadUsage(f"nothing can be undone under {words}", "see cachetui undo --list for what can be")
+    return sorted((row for row in rows if row.receipt not in undone), key=lambda row: row.receipt, reverse=True)
 
 
 async def plan_of(source: Source, row: Receipt) -> Plan:
@@ -228,23 +248,30 @@ async def undo(
     When nothing is left that could be put back later, the copies are removed.
     """
     what = found(journal, plan.undoes)
+    begun = await asyncio.to_thread(_begun_before, Journal(journal), plan)
     memcached = plan.kind == "memcached"
     absolute = not memcached and await absolute_expiries(source)
     ahead = 0 if memcached else await ahead_ms(source)
     strokes = returning_for(what.head.kind, memcached=memcached, absolute=absolute, ahead_ms=ahead)
-    running = Undoing(what, source, tally, strokes, pacer=pacer)
+    running = Undoing(what, source, tally, strokes, pacer=pacer, begun=begun)
     written = await watched(running, source, pacer=pacer, progress=progress, note=note, cancel=cancel)
     if not (tally.left > 0 or tally.in_flight or tally.failed or what.damaged):
         what.path.unlink(missing_ok=True)
     return written
 
 
-class Undoing(Running):
-    """The keys of a receipt, the newest first."""
+def _begun_before(journal: Journal, plan: Plan) -> bool:
+    return any(entry.undoes == plan.undoes and entry.receipt != plan.id for entry in journal.read())
 
-    def __init__(self, what: Stored, source: Source, tally: Tally, strokes: Returning, *, pacer: Pacer) -> None:
+
+class Undoing(Running):
+    """The keys of a receipt, the newest first. `begun`: an earlier undo of it has stopped."""
+
+    def __init__(
+        self, what: Stored, source: Source, tally: Tally, strokes: Returning, *, pacer: Pacer, begun: bool
+    ) -> None:
         super().__init__(source, tally, strokes, pacer=pacer)
-        self._what, self._returning = what, strokes
+        self._what, self._returning, self._begun = what, strokes, begun
         self._lost: list[int] = []
 
     async def _batches(self) -> AsyncIterator[list[bytes]]:
@@ -265,6 +292,12 @@ class Undoing(Running):
         self._tally.left -= lost
         self._tally.refused((self._strokes.verb,), CacheError(f"{lost:,} copies are damaged on the disk", KEPT))
         self._tally.failed += lost - 1
+
+    def _leave_alone(self, batch: Batch, key: bytes, why: str) -> None:
+        if self._begun and why == TAKEN:
+            why = THERE
+        super()._leave_alone(batch, key, why)
+        self._tally.name_alone(why, key)
 
     def _forget(self, batch: Batch, key: bytes, *, unwritten: bool = False) -> None:
         super()._forget(batch, key, unwritten=unwritten)

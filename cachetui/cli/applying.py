@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cachetui.actions.plan.base import typed_name
 from cachetui.cli.call import Call
 from cachetui.cli.narrating import Narrator
+from cachetui.cli.output import named
 from cachetui.errors import Refused
 from cachetui.text import duration, rate, size
 
@@ -93,6 +94,10 @@ def outcome_document(outcome: Outcome) -> dict[str, object]:
         "done": outcome.done,
         "missing": outcome.missing,
         "skipped": outcome.skipped,
+        "leftAlone": [
+            {"why": some.why, "count": some.count, "keys": [named("key", name) for name in some.names]}
+            for some in outcome.left_alone
+        ],
         "failed": outcome.failed,
         "unknown": outcome.unknown,
         "left": outcome.left,

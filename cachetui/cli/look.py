@@ -130,22 +130,26 @@ def _node_document(node: Node) -> dict[str, object]:
 def log(call: Call) -> int:
     """Print the journal, newest first."""
     from cachetui.actions.journal import Journal, default_path
-    from cachetui.actions.undo import ended
+    from cachetui.actions.undo import ended, is_whole
 
     if call.words:
         raise BadUsage("log takes no target", "the journal is of all targets")
     path = default_path()
     journal = Journal(path)
-    entries = [entry for entry in ended(journal) if _wanted(call, entry)][: call.options.limit]
+    everything = ended(journal)
+    undone = {entry.undoes: entry.receipt for entry in everything if is_whole(entry)}
+    entries = [entry for entry in everything if _wanted(call, entry)][: call.options.limit]
     if call.json:
         head = {"schema": 1, "operation": "log", "status": "success", "journal": printable(str(path))}
-        write_document({**head, "entries": [_entry_document(entry) for entry in entries]})
+        write_document({**head, "entries": [_entry_document(entry, undone) for entry in entries]})
         return 0
     for entry in entries:
         write_line(f"{_when(entry.at)}  {entry.outcome:<12}{entry.receipt}  {entry.title}")
         write_line(f"    {entry.target}, by {entry.user}: {_tally(entry)}")
         write_lines(f"    {command}" for command in entry.commands)
-        more = (("error", entry.error), ("undoes", entry.undoes), ("undo", entry.undo))
+        by = undone.get(entry.receipt, "")
+        more = (("error", entry.error), ("undoes", entry.undoes), ("undone by", by), ("undo", "" if by else entry.undo))
+        write_lines(f"    left alone: {words}" for words in entry.left_alone)
         write_lines(f"    {label}: {text}" for label, text in more if text)
     if not entries:
         call.tell(f"nothing was done yet ({printable(str(path))})")
@@ -175,7 +179,7 @@ def _tally(entry: JournalEntry) -> str:
     return ", ".join([f"{entry.done:,} done", *(f"{number:,} {words}" for number, words in others if number)])
 
 
-def _entry_document(entry: JournalEntry) -> dict[str, object]:
+def _entry_document(entry: JournalEntry, undone: dict[str, str]) -> dict[str, object]:
     return {
         "at": iso(entry.at),
         "receipt": entry.receipt,
@@ -193,6 +197,8 @@ def _entry_document(entry: JournalEntry) -> dict[str, object]:
         "error": entry.error or None,
         "undo": entry.undo or None,
         "undoes": entry.undoes or None,
+        "undoneBy": undone.get(entry.receipt),
+        "leftAlone": list(entry.left_alone),
     }
 
 

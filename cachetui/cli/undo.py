@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from cachetui.actions.journal import Journal, default_path
 from cachetui.actions.plan import Plan
-from cachetui.actions.undo import Receipt, plan_of, undoable, undoing
+from cachetui.actions.undo import Receipt, newest, plan_of, undoable, undoing
 from cachetui.cli.applying import confirm, outcome_document, run, wanted_name
 from cachetui.cli.call import Call, opened
 from cachetui.cli.output import columns, document, iso, write_document, write_line, write_lines
@@ -41,7 +41,7 @@ def undo(call: Call) -> int:
 async def _undo(call: Call, target: Target, settings: Settings, journal: Journal, row: Receipt | None) -> int:
     async with opened(target) as source:
         if row is None:
-            row = next(iter(await asyncio.to_thread(undoable, journal, source.name)), None)
+            row = await asyncio.to_thread(newest, journal, source.name)
         if row is None:
             raise BadUsage(
                 f"nothing that was done on {source.name} can be undone", "see cachetui log for what was done"
@@ -57,6 +57,7 @@ async def _undo(call: Call, target: Target, settings: Settings, journal: Journal
         write_document({**head, "plan": _plan_document(plan), "outcome": outcome_document(outcome)})
     else:
         write_line(f"{plan.title}: {outcome.line()}")
+        write_lines(f"  left alone: {some.line()}" for some in outcome.left_alone if some.names)
         write_lines(f"  {check}" for check in outcome.checks)
         write_lines(f"  failed: {failure.command}: {failure.error.line()}" for failure in outcome.errors)
         write_line(f"  receipt {plan.id}")

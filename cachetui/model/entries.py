@@ -153,6 +153,8 @@ class JournalEntry:
     """The receipt that this undid."""
     back: tuple[tuple[str, str, str], ...] = ()
     """Settings that can be set back: name, value before, value after (as the server shows it)."""
+    left_alone: tuple[str, ...] = ()
+    """What was left alone and why, with some of the names, escaped."""
     nodes: tuple[str, ...] = ()
     """The nodes that these settings were set on; none: the server itself."""
     unknown: int = 0

@@ -88,3 +88,23 @@ def test_the_journal_is_filtered(redis7: Server, tmp_path: Path) -> None:
     assert len(run("log", "--json", "--outcome", "done", "--since", "1h").json()["entries"]) == 2
     assert run("log", "--json", "--target", "elsewhere").json()["entries"] == []
     assert run("log", "--since", "soon").code == 2
+
+
+def test_what_was_left_alone_is_named_and_the_journal_says_what_was_undone(redis7: Server) -> None:
+    fill(redis7, 3)
+    done = run("invalidate", redis7.url, "--pattern", "user:*", "--yes", "--json").json()
+    receipt = done["plan"]["receipt"]
+    redis7.command("SET", "user:1", "theirs")
+    redis7.command("SET", "user:2", "theirs")
+    back = run("undo", redis7.url, "--yes", "--json")
+    document = back.json()
+    assert (back.code, document["status"], document["outcome"]["done"]) == (4, "stopped", 1)
+    (alone,) = document["outcome"]["leftAlone"]
+    assert sorted(row["key"] for row in alone["keys"]) == ["user:1", "user:2"] and alone["count"] == 2
+    undo, deletion = run("log", "--json").json()["entries"]
+    assert (undo["undoes"], deletion["undoneBy"], undo["undoneBy"]) == (receipt, undo["receipt"], None)
+    assert "user:1" in undo["leftAlone"][0]
+    lines = run("log").lines
+    assert any("left alone: 2 written since" in line for line in lines)
+    assert any(f"undone by: {undo['receipt']}" in line for line in lines)
+    assert "was undone already" in run("undo", receipt).err
