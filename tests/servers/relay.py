@@ -12,12 +12,15 @@ class Relay:
     """Listens on a free loopback port while it is entered, in a thread of its own.
 
     After each `cut_every` bytes or so, in either direction, the connection is reset; each piece
-    waits up to `delay_s` before it goes on. Both may be changed at any time.
+    waits up to `delay_s` before it goes on. Both may be changed at any time. A connection on which
+    the client says `loses_reply_to` is reset when the server answers; one on which it says
+    `loses` at once, and the server never hears of it.
     """
 
     def __init__(self, port: int, random: Random, *, cut_every: int = 0, delay_s: float = 0.0) -> None:
         self._to, self._random = port, random
         self.cut_every, self.delay_s = cut_every, delay_s
+        self.loses_reply_to = self.loses = b""
         self.port = 0
         self.cuts = 0
         self._loop = asyncio.new_event_loop()
@@ -58,17 +61,31 @@ class Relay:
             for end in (writer, upstream[1]):
                 end.transport.abort()
 
+        awaited = asyncio.Event()
         for source, sink in ((reader, upstream[1]), (upstream[0], writer)):
-            task = self._loop.create_task(self._forward(source, sink, cut))
+            task = self._loop.create_task(self._forward(source, sink, cut, awaited, asks=source is reader))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _forward(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, cut: Callable[[], None]) -> None:
+    async def _forward(
+        self,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        cut: Callable[[], None],
+        awaited: asyncio.Event,
+        *,
+        asks: bool,
+    ) -> None:
         left = self._next_cut()
         try:
             while data := await source.read(16_384):
                 if self.delay_s:
                     await asyncio.sleep(self._random.random() * self.delay_s)
+                if (not asks and awaited.is_set()) or (asks and self.loses and self.loses in data):
+                    cut()
+                    return
+                if asks and self.loses_reply_to and self.loses_reply_to in data:
+                    awaited.set()
                 if self.cut_every and len(data) >= left:
                     sink.write(data[: max(0, left)])
                     await sink.drain()
