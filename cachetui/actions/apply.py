@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cachetui.actions.fresh import run_fresh
+from cachetui.actions.going import going
 from cachetui.actions.guard import APPLIED, Guard, Survey, check_plan, check_server, survey
 from cachetui.actions.journal import Journal, who
 from cachetui.actions.nodes import as_shown, is_set, run_on_nodes, verify_nodes
@@ -53,7 +54,23 @@ async def apply(
     check_plan(plan, source)
     found = await asyncio.to_thread(survey, plan, journal)
     await check_server(plan, source, guard, found)
-    entry = _begin(plan, journal, found)
+    # Nothing may be awaited from here to the journal's first entry.
+    with going(journal.path, plan.id):
+        entry = _begin(plan, journal, found)
+        return await _carry_out(plan, source, entry, journal=journal, progress=progress, cancel=cancel, pacer=pacer)
+
+
+async def _carry_out(
+    plan: Plan,
+    source: Source,
+    entry: JournalEntry,
+    *,
+    journal: Journal,
+    progress: Callable[[Progress], None] | None,
+    cancel: asyncio.Event | None,
+    pacer: Pacer | None,
+) -> Outcome:
+    """Run what is begun, write its end to the journal, and look at it again."""
     tally = Tally(left=plan.count)
     trouble = ""
     swept: list[bytes] = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cachetui.actions.batch import Batch
+from cachetui.actions.going import goes_on
 from cachetui.actions.journal import Journal
 from cachetui.actions.pace import Pacer
 from cachetui.actions.plan import Command, Plan, refuse_replica
@@ -92,15 +93,11 @@ class Receipt:
 
 def ended(journal: Journal, limit: int | None = None) -> list[JournalEntry]:
     """Return the journal, the newest first; a write without an end that does not go on was interrupted."""
-    entries = journal.read(limit)
-    if not any(entry.outcome in OPEN for entry in entries):
-        return entries
-    running = {one.head.receipt for one in receipts(journal.path) if one.running}
     return [
-        replace(entry, outcome="running" if entry.receipt in running else INTERRUPTED)
+        replace(entry, outcome="running" if goes_on(journal.path, entry.receipt) else INTERRUPTED)
         if entry.outcome in OPEN
         else entry
-        for entry in entries
+        for entry in journal.read(limit)
     ]
 
 

@@ -202,7 +202,7 @@ COMMANDS: dict[str, Command] = {
 LATER = frozenset({"prefixes"})
 """Words that will be commands and so are never targets."""
 
-OUTCOMES = ("done", "failed", "stopped", "refused", "interrupted")
+OUTCOMES = ("done", "failed", "stopped", "refused", "interrupted", "running")
 _SPAN_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 EXIT_CODES = (

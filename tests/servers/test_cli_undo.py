@@ -108,3 +108,16 @@ def test_what_was_left_alone_is_named_and_the_journal_says_what_was_undone(redis
     assert any("left alone: 2 written since" in line for line in lines)
     assert any(f"undone by: {undo['receipt']}" in line for line in lines)
     assert "was undone already" in run("undo", receipt).err
+
+
+def test_a_write_without_copies_that_goes_on_is_not_called_interrupted(redis7: Server) -> None:
+    fill(redis7, 3000)
+    argv = command("invalidate", redis7.url, "--pattern", "user:*", "--rate", "500", "--no-undo", "--yes")
+    with subprocess.Popen(argv, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        with redis7.client() as client:
+            while client.dbsize() > 2900:
+                assert process.poll() is None, "it ended before it could be seen"
+        assert [entry["outcome"] for entry in run("log", "--json").json()["entries"]] == ["running"]
+        os.kill(process.pid, signal.SIGKILL)
+    assert [entry["outcome"] for entry in run("log", "--json").json()["entries"]] == ["interrupted"]
+    assert run("log", "--outcome", "running").lines == []
