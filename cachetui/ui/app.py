@@ -206,7 +206,7 @@ class CachetuiApp(App[None]):
 
     def _draw_bars(self, scene: Scene, width: int) -> None:
         self.query_one("#views", Canvas).paint([chrome.view_bar(self.view_id, width)])
-        rows = [(row, self.why_not(row, scene)) for row in COMMANDS if row.footer and self._is_here(row)]
+        rows = [(row, self.why_not(row, scene)) for row in chrome.footer_rows(COMMANDS, self.view_id)]
         self.query_one("#footer", Canvas).paint([chrome.footer(rows, width)])
 
     def on_resize(self, event: events.Resize) -> None:

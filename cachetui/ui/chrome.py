@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 NAMED_COLUMNS = 100
 """A narrower header has no room for our own name and the server's age."""
 
+_FIRST = ("open", "filter")
 _ALWAYS = ("help",)
 """Commands that the footer shows on the narrowest screen."""
 
@@ -115,6 +116,12 @@ def view_bar(current: str, width: int) -> Line:
         if needed <= width:
             spans.append((" ", ""))
     return Line(tuple(_cut(spans, width)))
+
+
+def footer_rows(rows: Iterable[CommandRow], view_id: str) -> list[CommandRow]:
+    """Return the rows for the footer of a view: what is of this view, or changes something, before what is anywhere."""
+    here = [row for row in rows if row.footer and (not row.where or view_id in row.where)]
+    return sorted(here, key=lambda row: 0 if row.id in _FIRST else 1 if row.where or row.risk != "none" else 2)
 
 
 def footer(rows: Iterable[tuple[CommandRow, str]], width: int) -> Line:
