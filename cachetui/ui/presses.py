@@ -14,7 +14,7 @@ from cachetui.model import JournalEntry
 from cachetui.text import from_printable, printable
 from cachetui.ui.browse import Scope
 from cachetui.ui.commands import BY_ID, COMMANDS
-from cachetui.ui.panes.journal import JournalPane
+from cachetui.ui.panes.journal import JournalPane, what_next
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.panes.pane import TablePane
 from cachetui.ui.screens.dialog import Choice, Help, Prompt
@@ -44,7 +44,7 @@ async def _show_entry(app: CachetuiApp, live: Live, entry: JournalEntry) -> None
         if command_id:
             app.run_worker(app.action_command(command_id), group="command", exit_on_error=False)
 
-    await app.push_screen(EntryScreen(entry), wished)
+    await app.push_screen(EntryScreen(entry, what_next(entry, live.scene())), wished)
 
 
 async def _back(app: CachetuiApp, live: Live) -> None:

@@ -20,6 +20,7 @@ _STYLES = {
     "interrupted": "bad",
 }
 _GOES_ON = ("stopped", "interrupted")
+"""Outcomes after which there may be a rest."""
 
 
 class JournalPane(TablePane):
@@ -54,22 +55,27 @@ class JournalPane(TablePane):
         return next((entry for entry in self.scene.journal if entry.receipt == row.row_id), None)
 
     def rows(self, scene: Scene) -> Sequence[Row]:
-        undone = {entry.undoes for entry in scene.journal if entry.undoes and entry.outcome == "done"}
-        return [_row(entry, scene, undone=entry.receipt in undone) for entry in scene.journal]
+        # Of several undos of one receipt the newest comes first: what it left alone, none before it had done.
+        undone = {entry.undoes: entry.outcome for entry in reversed(scene.journal) if entry.undoes and entry.done}
+        return [_row(entry, scene, undone.get(entry.receipt, "")) for entry in scene.journal]
 
     def detail(self, scene: Scene, width: int) -> list[Line]:
         entry = self.selected()
         if entry is None:
             return []
-        presses = ["Enter shows all of it"]
-        presses += ["u undoes it"] if entry.receipt in scene.undoable else []
-        presses += ["I goes on with the rest"] if entry.outcome in _GOES_ON else []
+        presses = ["Enter shows all of it", *what_next(entry, scene)]
         lines = [
             line((entry.receipt + "  ", "muted"), counts_of(entry), (f"  {entry.error}" if entry.error else "", "bad")),
             line(("press ", "muted"), text.fit(", ".join(presses), width - 6).rstrip()),
             line(("undo  ", "muted"), text.fit(entry.undo or text.UNKNOWN, width - 6).rstrip()),
         ]
         return lines + [line(("ran   ", "muted"), text.fit(command, width - 6).rstrip()) for command in entry.commands]
+
+
+def what_next(entry: JournalEntry, scene: Scene) -> list[str]:
+    """Return what can be done about an entry, by press."""
+    found = ["u undoes it"] if entry.receipt in scene.undoable else []
+    return found + (["I goes on with the rest"] if entry.outcome in _GOES_ON and not entry.undoes else [])
 
 
 def counts_of(entry: JournalEntry) -> str:
@@ -84,7 +90,7 @@ def counts_of(entry: JournalEntry) -> str:
     return ", ".join([f"{entry.done:,} done", *(f"{figure:,} {words}" for words, figure in figures if figure)])
 
 
-def _row(entry: JournalEntry, scene: Scene, *, undone: bool) -> Row:
+def _row(entry: JournalEntry, scene: Scene, undone: str) -> Row:
     cells: tuple[Span, ...] = (
         (text.clock(entry.at, scene.now), "muted"),
         (entry.user, "muted"),
@@ -95,7 +101,7 @@ def _row(entry: JournalEntry, scene: Scene, *, undone: bool) -> Row:
         _figure(entry.left + entry.unknown, "warn"),
         _figure(entry.failed, "bad"),
         _figure(entry.skipped, "warn"),
-        (_undo_word(entry, undoable=entry.receipt in scene.undoable, undone=undone), "muted"),
+        (_undo_word(entry, entry.receipt in scene.undoable, undone), "muted"),
     )
     order = (
         entry.at,
@@ -116,11 +122,14 @@ def _figure(number: int, style: str) -> Span:
     return (text.count(number), style) if number else ("", "")
 
 
-def _undo_word(entry: JournalEntry, *, undoable: bool, undone: bool) -> str:
-    if undone:
+def _undo_word(entry: JournalEntry, undoable: bool, undone: str) -> str:
+    """Return whether it can be undone; `undone` is the outcome of its undo so far."""
+    if undone == "done":
         return "undone"
     if undoable:
-        return "u"
+        return "u: rest" if undone else "u"
+    if undone:
+        return "in part"
     if entry.undo.startswith("no undo"):
         return "no"
     return "by hand" if entry.undo and "cachetui undo" not in entry.undo else text.UNKNOWN

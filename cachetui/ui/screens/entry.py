@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -28,18 +29,17 @@ class EntryScreen(Dialog[str | None]):
         Binding("k", "scroll_entry(-1)", show=False),
     ]
 
-    def __init__(self, entry: JournalEntry) -> None:
+    def __init__(self, entry: JournalEntry, presses: Sequence[str] = ()) -> None:
+        """`presses` says what can be done about it."""
         super().__init__()
-        self._entry = entry
+        self._entry, self._presses = entry, presses
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(Content(self._entry.title), classes="dialog-title")
             with VerticalScroll(classes="entry-body"):
                 yield Static(Content("\n".join(entry_lines(self._entry))))
-            yield Static(
-                Content("u undoes it, I goes on with it where it was stopped, Esc closes"), classes="dialog-hint"
-            )
+            yield Static(Content(", ".join((*self._presses, "Esc closes"))), classes="dialog-hint")
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
