@@ -67,7 +67,7 @@ async def act(app: CachetuiApp, live: Live, command_id: str) -> None:
         proposal = made if isinstance(made, Proposal) else Proposal(made, make)
         left = await _previewed(app, live, proposal.plan)
         if left.outcome is not None:
-            await _look_again(app, live, proposal.plan, left.outcome)
+            await _look_again(app, live, proposal.plan)
         if left.wish == "again":
             made = await proposal.again()
         elif left.wish == "undo":
@@ -92,7 +92,7 @@ async def _previewed(app: CachetuiApp, live: Live, plan: Plan) -> Left:
     return await app.push_screen_wait(Preview(plan, run, refused=live.read_only, typed=typed))
 
 
-async def _look_again(app: CachetuiApp, live: Live, plan: Plan, outcome: Outcome) -> None:
+async def _look_again(app: CachetuiApp, live: Live, plan: Plan) -> None:
     """Show what is so after a write."""
     await live.read_journal()
     live.refresh()
@@ -101,7 +101,6 @@ async def _look_again(app: CachetuiApp, live: Live, plan: Plan, outcome: Outcome
         opened = live.browser.state.opened
         if opened is not None:
             await live.browser.open(opened)
-    app.say(outcome.line(), severity="information" if outcome.exit_code == 0 else "warning")
 
 
 def _forget(app: CachetuiApp, live: Live) -> None:

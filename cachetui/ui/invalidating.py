@@ -76,9 +76,9 @@ def _choices(live: Live, identity: Identity, around: Around) -> tuple[list[tuple
     glob = around.glob if around.keys or around.on_prefix else ""
     choices = [
         (_KEYS, f"delete {around.words}" if around.keys else ""),
-        (_PATTERN, "delete by a glob or /regular expression/" + (f": {glob}" if glob else "")),
+        (_PATTERN, (f"delete by a pattern: {glob}" if glob else "delete by a glob or /regular expression/")),
         (_TAG, "delete the members of a tag's set, and the set"),
-        (_VERSION, "raise a version key by one (INCR): the old keys are not found any more"),
+        (_VERSION, "raise a version key (INCR): its old keys are not found"),
         (_EXPIRE, f"let {around.words if around.keys else 'keys'} expire soon, spread over a while, or never"),
     ]
     off = {} if around.keys else {_KEYS: "no key is marked or selected"}

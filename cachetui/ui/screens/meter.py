@@ -56,10 +56,11 @@ def meter(
     share = settled / total if total else 1.0
     if not ended:
         share = min(share, 0.99)  # of a rule the number was an estimate: there may be more
-    left_s = progress.left / per_s if progress.left and per_s > 0 and not pacer.paused else None
+    waits = ended or pacer.paused or per_s <= 0
+    left_s = progress.left / per_s if progress.left and not waits else None
     others = text.UNKNOWN if progress.p99_us is None else f"{progress.p99_us / 1000:.1f} ms"
     limit = "none" if pacer.rate is None else text.rate(pacer.rate)
-    kept = "nothing" if progress.kept_bytes is None else text.size(progress.kept_bytes)
+    kept = text.UNKNOWN if progress.kept_bytes is None else text.size(progress.kept_bytes)
     return [
         line((bar(share, max(1, width - 6), ascii_only=ascii_only), "accent"), f"  {int(share * 100):>3}%"),
         _row(("done", f"{progress.done:,}", ""), ("left", f"{progress.left:,}", ""), _bad("failed", progress.failed)),

@@ -258,11 +258,11 @@ class Preview(Dialog[Left]):
 
 def _facts(plan: Plan) -> list[tuple[str, str, str]]:
     """Return (label, words, style) of each line of the plan."""
-    hopeless = plan.undo.startswith("no undo")
+    hopeless = plan.undo.startswith("no undo") and plan.risk != "low" and not plan.undoes
     rows = [
         ("target", plan.target, ""),
         ("risk", plan.risk, {"high": "bad", "medium": "warn"}.get(plan.risk, "")),
-        ("undo", plan.undo, "bad" if hopeless and plan.risk != "low" else ""),
+        ("undo", plan.undo, "bad" if hopeless else ""),
         ("", "", ""),
     ]
     rows += [("", words, "warn" if words.startswith("warning:") else "") for words in plan.what]
