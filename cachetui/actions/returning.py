@@ -12,10 +12,22 @@ from cachetui.actions.spool import Kept, Kind
 from cachetui.actions.strokes import Fate, Sight, Strokes
 from cachetui.actions.touched import UNKNOWN
 from cachetui.errors import CacheError, ServerError
+from cachetui.model import Keep
 
 NEAR_MS = 1000
 """Expiries that are read as what is left differ so much at most when they are the same."""
 TAKEN = "written since, and left as it is"
+UNREADABLE = {
+    "payload version or checksum": (
+        "it was made by a newer or another kind of server",
+        "bring it back on a server of the version it was taken from",
+    ),
+    "bad data format": (
+        "it has no module for this type, or not the one it was made with",
+        "load the module here, or bring it back where it was taken from",
+    ),
+}
+"""What RESTORE says of a copy that it does not understand: what that means, and what to do."""
 UNSURE = "begun and never looked at again: compare it by hand"
 EXPIRED = "would have expired by now"
 
@@ -107,8 +119,16 @@ class PuttingBack(Returning):
 
     verb = b"RESTORE"
 
+    def __init__(self, ahead_ms: int) -> None:
+        super().__init__()
+        self._ahead_ms = ahead_ms
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self._ahead_ms
+
     def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
-        return [Sight(True, alone=UNSURE if self.records[key].became == UNKNOWN else "") for key in keys]
+        # What has expired meanwhile is not put back: the newer content would go, and nothing come instead.
+        return [Sight(True, alone=UNSURE) if self.records[key].became == UNKNOWN else self._alive(key) for key in keys]
 
     def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
         return [put_back(self.records[key]) for key in keys]
@@ -162,7 +182,7 @@ def returning_for(kind: Kind, *, memcached: bool, absolute: bool, ahead_ms: int)
     if memcached:
         return Adding() if kind == "delete" else Touching()
     if kind == "write":
-        return PuttingBack()
+        return PuttingBack(ahead_ms)
     return Restoring(ahead_ms) if kind == "delete" else Retiming(absolute=absolute, ahead_ms=ahead_ms)
 
 
@@ -175,7 +195,7 @@ def restore(record: Kept) -> Command:
 def put_back(record: Kept) -> Command:
     """Return the command that makes a Redis key what it was, if nobody has written it since."""
     at_ms = b"%d" % max(0, record.expires_at_ms)
-    return call(PUT_BACK, (record.key,), (record.became, record.value or b"", at_ms))
+    return call(PUT_BACK, (record.key,), (record.became, record.value or b"", at_ms, b"%d" % Keep().max_key_bytes))
 
 
 def add(record: Kept) -> Command:
@@ -202,13 +222,12 @@ def _same(record: Kept, shown_ms: int, near_ms: int) -> Sight | None:
 def _restored(reply: object) -> Fate | CacheError:
     if isinstance(reply, ServerError) and reply.word == "BUSYKEY":
         return "taken"
-    if isinstance(reply, ServerError) and "payload version or checksum" in reply.message.lower():
-        return ServerError(
-            "RESTORE: this server cannot read the copy: it was made by a newer server or with another module",
-            "bring it back on a server of the version it was taken from",
-            reply.detail,
-            reply.word,
-        )
+    if isinstance(reply, ServerError):
+        for phrase, (words, hint) in UNREADABLE.items():
+            if phrase in reply.message.lower():
+                return ServerError(
+                    f"RESTORE: this server cannot read the copy: {words}", hint, reply.detail, reply.word
+                )
     return _changed(reply)
 
 

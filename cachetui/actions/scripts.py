@@ -60,6 +60,8 @@ return out
 
 
 PUT_BACK = b"""\
+local size = redis.pcall('MEMORY', 'USAGE', KEYS[1])
+if type(size) == 'number' and size > tonumber(ARGV[4]) then return -1 end
 local dump = redis.call('DUMP', KEYS[1])
 if (dump and string.sub(dump, -8) or '') ~= ARGV[1] then return -1 end
 if ARGV[2] == '' then
@@ -69,7 +71,10 @@ else
 end
 return 1
 """
-"""Give one key its old content back (empty: none) if it is still as it was written."""
+"""Give one key its old content back (empty: none) if it is still as it was written.
+
+What is bigger than what was written can be is not: to copy it would hold up the server.
+"""
 
 _SCRIPTS = {hashlib.sha1(body).hexdigest().encode(): body for body in (COPY, DELETE, PUT_BACK)}
 _DIGESTS = {body: digest for digest, body in _SCRIPTS.items()}
