@@ -272,7 +272,9 @@ class AskAgain(CacheError):
     code = "ask_again"
 
 
-PASSING = frozenset(("LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"))
+PASSING = frozenset(
+    ("LOADING", "BUSY", "READONLY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK")
+)
 """Words of a server that did nothing and may do it soon: after a failover, a restart, a move of slots."""
 
 

@@ -14,6 +14,8 @@ from cachetui.text import duration, printable
 _REFUSED_BY_PROVIDER = re.compile(
     r"command.{0,60}?(?:not (?:allowed|permitted|available|support)|disabled)", re.IGNORECASE
 )
+_WITHIN_SCRIPT = re.compile(r"ERR Error running script \(call to \w+\): .{0,60}?: -([A-Z]{2,} .*)", re.DOTALL)
+"""How servers before 7.0 word the refusal of a command inside a script."""
 _KEY_OF_ACL = re.compile(r"\b(?:access|keys?|channels?)\b", re.IGNORECASE)
 
 _EXPIRED, _NOT_YET_VALID, _WRONG_HOST, _WRONG_IP = 10, 9, 62, 64
@@ -48,6 +50,8 @@ def causes(error: BaseException) -> list[BaseException]:
 
 def reply_error(reply: str, command: str = "") -> CacheError:
     """Return the error for an error reply; what a provider words as "not allowed" counts as denied."""
+    inside = _WITHIN_SCRIPT.match(reply)
+    reply = inside[1] if inside else reply
     error = from_reply(reply, command)
     if error.code == "server-error" and reply.startswith("ERR") and _REFUSED_BY_PROVIDER.search(reply):
         text = printable(reply, 200)

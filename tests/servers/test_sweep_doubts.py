@@ -192,3 +192,29 @@ async def test_a_stop_does_not_wait_for_the_pace(redis7: Server, journal: Journa
         plan = planned(source, Selection(keys=tuple(keys)), rate=0.01)  # a hundred seconds for each key
         outcome = await asyncio.wait_for(apply(plan, source, journal=journal, guard=FREE, cancel=cancel), 30)
     assert outcome.reason == "cancelled" and outcome.done + outcome.left == 10
+
+
+async def test_a_primary_that_is_a_replica_for_a_while_is_waited_for(
+    redis_like: Server, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "SHOWN_S", 0.01)
+    keys = fill(redis_like, 2000)
+    steps: list[str] = []
+
+    def watch(progress: Progress) -> None:
+        if progress.done >= 300 and not steps:
+            redis_like.command("REPLICAOF", "127.0.0.1", "1")
+            steps.append("replica")
+        elif "READONLY" in progress.note and len(steps) == 1:
+            redis_like.command("REPLICAOF", "NO", "ONE")
+            steps.append("primary")
+
+    try:
+        async with opened(redis_like) as source:
+            plan = planned(source, Selection(keys=tuple(keys)), rate=4000)
+            outcome = await apply(plan, source, journal=journal, guard=FREE, progress=watch)
+            assert steps == ["replica", "primary"]
+            assert tally(outcome) == (2000, 0, 0, 0, 0, 0), outcome.line()
+            assert await undone(plan.id, source, journal) == 2000
+    finally:
+        redis_like.command("REPLICAOF", "NO", "ONE")

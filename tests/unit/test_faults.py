@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cachetui.config import Address
-from cachetui.errors import CacheError, Denied
+from cachetui.errors import CacheError, Denied, ServerError
 from cachetui.source import faults
 
 WHERE = Address("10.0.0.1", 6379)
@@ -40,6 +40,18 @@ def test_a_command_that_is_refused_as_such_is_worth_remembering(reply: str) -> N
 )
 def test_what_may_be_otherwise_next_time_is_not_remembered(reply: str) -> None:
     assert not faults.concerns_command(faults.reply_error(reply, "GET"))
+
+
+def test_the_words_of_a_command_inside_a_script_count() -> None:
+    place = "ERR Error running script (call to f_68f71574e01e): @user_script:8: @user_script: 8: "
+    error = faults.reply_error(f"{place}-READONLY You can't write against a read only replica. ", "EVALSHA")
+    assert isinstance(error, ServerError) and error.word == "READONLY"
+    error = faults.reply_error(
+        f"{place}-MISCONF Redis is configured to save RDB snapshots, but it is currently not able to persist on disk. "
+        "Commands that may modify the data set are disabled",
+        "EVALSHA",
+    )
+    assert isinstance(error, ServerError) and error.word == "MISCONF" and not faults.concerns_command(error)
 
 
 def test_a_provider_that_refuses_in_its_own_words_denies() -> None:
