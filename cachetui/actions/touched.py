@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from cachetui.actions.plan import Plan
+from cachetui.actions.plan import Command, Plan
+from cachetui.actions.plan.kept import KEPT_DAYS
 from cachetui.actions.scripts import COPY, LATER, absolute_expiries, ask, call
 from cachetui.actions.spool import Kept
 from cachetui.actions.strokes import CHECKSUM_BYTES, TOO_BIG
-from cachetui.errors import CacheError, ServerError, Unsupported
+from cachetui.errors import CacheError, Denied, ServerError, Unsupported
 from cachetui.model import Keep
 from cachetui.source.base import Source
+from cachetui.text import size
 
 MOST = 1000
 """A plan that writes more keys has no way back."""
 UNKNOWN = b"?"
 """What became of a key is not known: the write was begun, and nobody has looked since."""
+UNLESS_WRITTEN = ", unless somebody writes it again"
+UNLESS_SET = ", unless somebody sets it again"
 _TWO_KEYS = frozenset((b"RENAME", b"RENAMENX", b"COPY"))
 
 
@@ -47,13 +52,17 @@ async def with_after(source: Source, records: Sequence[Kept]) -> list[Kept]:
 async def _rows(source: Source, keys: Sequence[bytes]) -> list[object]:
     absolute = await absolute_expiries(source)
     limits = (b"%d" % Keep().max_key_bytes, b"1" if absolute else b"0")
-    rows: list[object] = []
-    for reply in await ask(source, [call(COPY, (key,), limits) for key in keys]):
+    return [reply[0] for reply in await _replies(source, [call(COPY, (key,), limits) for key in keys])]
+
+
+async def _replies(source: Source, commands: Sequence[Command]) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for reply in await ask(source, commands):
         if isinstance(reply, CacheError):
             raise reply
         if not isinstance(reply, list) or len(reply) != 1:
             raise ServerError("the script's reply makes no sense")
-        rows += reply
+        rows.append(reply)
     return rows
 
 
@@ -65,3 +74,37 @@ def _kept(key: bytes, row: object) -> Kept:
     if isinstance(row, int) and row != LATER:
         raise Unsupported(f"a key is {TOO_BIG}", "to copy it would hold up the server")
     raise ServerError("DUMP: the reply makes no sense")
+
+
+async def with_way_back(plan: Plan, source: Source) -> Plan:
+    """Return the plan with what there will be to undo it in its words, asked of the server before anything is written.
+
+    Raises CacheError when the server does not answer.
+    """
+    keys = keys_of(plan)
+    if not keys and not plan.back:
+        return plan
+    try:
+        why = await _why_not(source, keys) if keys else ""
+    except (Denied, Unsupported, ServerError) as error:
+        why = f"no copy can be made: {error.message}"
+    by_hand = "" if plan.undo.startswith("no undo") else f"by hand: {plan.undo}"
+    if why:
+        words = "; ".join(filter(None, (f"no undo: {why}", by_hand)))
+    elif keys:
+        words = ", or ".join(filter(None, (f"cachetui undo {plan.id} for {KEPT_DAYS} days{UNLESS_WRITTEN}", by_hand)))
+    else:
+        words = ", or ".join(filter(None, (f"cachetui undo {plan.id}{UNLESS_SET}", by_hand)))
+    return replace(plan, undo=words)
+
+
+async def _why_not(source: Source, keys: Sequence[bytes]) -> str:
+    """Return why the keys cannot all be copied; empty when they can. Raises CacheError where that is denied."""
+    limit = Keep().max_key_bytes
+    # With a limit that all are over, the script only tells how big they are.
+    sizes = [reply[0] for reply in await _replies(source, [call(COPY, (key,), (b"-1", b"0")) for key in keys])]
+    biggest = max((known for known in sizes if isinstance(known, int)), default=0)
+    if biggest > limit:
+        return f"{size(biggest)} are {TOO_BIG}"
+    await copied(source, keys[:1])
+    return ""

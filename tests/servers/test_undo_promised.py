@@ -1,0 +1,89 @@
+"""What a preview says of the undo of a small write is what there is afterwards, whatever the server allows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cachetui.actions.journal import Journal
+from cachetui.actions.plan import plan_copy, plan_rename, plan_set_string
+from cachetui.actions.touched import with_way_back
+from cachetui.actions.undo import plan_of, undoable, undoing
+from cachetui.config import parse_target
+from cachetui.source.base import Source
+from cachetui.source.connect import open_source
+from tests.servers.launch import Server
+from tests.servers.test_undo import run
+
+LONG = b"x" * 100_000
+BIG = b"\x00\xff" * 800_000
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.jsonl")
+
+
+@pytest.fixture
+async def source(redis_like: Server) -> AsyncIterator[Source]:
+    opened = await open_source(parse_target(redis_like.url))
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+async def test_a_long_value_is_kept_and_said_to_be(redis_like: Server, source: Source, journal: Journal) -> None:
+    redis_like.command("SET", "k", LONG)
+    assert source.identity is not None
+    value = await source.value(b"k", max_bytes=1 << 20)
+    plan = plan_set_string(source.identity, source.name, value, b"short")
+    assert plan.undo.startswith("no undo"), "it is too long to be written out"
+    plan = await with_way_back(plan, source)
+    assert plan.undo == f"cachetui undo {plan.id} for 7 days, unless somebody writes it again"
+    assert (await run(plan, source, journal)).kept == 1
+    assert (await run(await plan_of(source, undoing(journal, plan.id)), source, journal)).done == 1
+    assert redis_like.command("GET", "k") == LONG
+
+
+async def test_the_way_by_hand_is_told_too(redis_like: Server, source: Source) -> None:
+    redis_like.command("SET", "k", "v")
+    assert source.identity is not None
+    plan = await with_way_back(plan_rename(source.identity, source.name, b"k", b"n"), source)
+    assert plan.undo.startswith(f"cachetui undo {plan.id} for 7 days")
+    assert plan.undo.endswith(", or by hand: RENAMENX n k")
+
+
+async def test_what_is_too_big_is_said_before_it_is_written(
+    redis_like: Server, source: Source, journal: Journal
+) -> None:
+    redis_like.command("SET", "k", BIG)
+    assert source.identity is not None
+    before = redis_like.command("INFO", "commandstats")
+    plan = await with_way_back(plan_rename(source.identity, source.name, b"k", b"n"), source)
+    assert plan.undo.startswith("no undo: ") and "too big to keep a copy of" in plan.undo
+    assert plan.undo.endswith("; by hand: RENAMENX n k")
+    after = redis_like.command("INFO", "commandstats")
+    assert before["cmdstat_dump"] == after["cmdstat_dump"] if "cmdstat_dump" in before else "cmdstat_dump" not in after  # type: ignore[index,operator]
+    outcome = await run(plan, source, journal)
+    assert (outcome.done, outcome.kept) == (1, 0)
+    assert undoable(journal) == []
+
+
+@pytest.mark.parametrize("denied", ["-eval -evalsha", "-dump"])
+async def test_what_is_denied_is_said_before_it_is_written(redis_like: Server, journal: Journal, denied: str) -> None:
+    redis_like.command("SET", "k", "v")
+    redis_like.command("ACL", "SETUSER", "alice", "on", ">secret", "~*", "+@all", *denied.split())
+    opened = await open_source(parse_target(f"redis://alice:secret@{redis_like.address}"))
+    try:
+        identity = await opened.open()
+        plan = await with_way_back(plan_copy(identity, opened.name, b"k", b"n"), opened)
+        assert plan.undo.startswith("no undo: no copy can be made: "), plan.undo
+        assert plan.undo.endswith("; by hand: UNLINK n")
+        outcome = await run(plan, opened, journal)
+        assert (outcome.state, outcome.done, outcome.kept) == ("done", 1, 0), outcome.line()
+        assert undoable(journal) == []
+    finally:
+        await opened.close()
+        redis_like.command("ACL", "DELUSER", "alice")
