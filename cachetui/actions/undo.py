@@ -21,8 +21,8 @@ from cachetui.actions.scripts import absolute_expiries
 from cachetui.actions.spool import SUFFIX, Kept, Kind, Stored, inspected, opened, standing, stored
 from cachetui.actions.sweep import ahead_ms
 from cachetui.actions.tally import Progress, Tally
-from cachetui.errors import BadUsage, CacheError, Refused
-from cachetui.model import Identity, JournalEntry
+from cachetui.errors import BadUsage, CacheError, Denied, Refused, Unsupported
+from cachetui.model import Identity, JournalEntry, Stats
 from cachetui.source.base import Source
 from cachetui.text import printable, size
 
@@ -156,7 +156,8 @@ async def plan_of(source: Source, row: Receipt) -> Plan:
     identity = source.identity or await source.open()
     kept = row.kept
     if kept is not None:
-        return await asyncio.to_thread(lambda: plan_undo(identity, source.name, inspected(kept.path)))
+        plan = await asyncio.to_thread(lambda: plan_undo(identity, source.name, inspected(kept.path)))
+        return replace(plan, what=(*plan.what, *await _no_room(source, kept)))
     if not same_target(row.target, source.name):
         raise Refused(f"that was done on {row.target}, not on {source.name}", "connect there to undo it")
     ((name, before, after), *_) = row.back
@@ -169,6 +170,24 @@ async def plan_of(source: Source, row: Receipt) -> Plan:
         raise Refused(f"{name} {now}, not {after}: somebody has set it since", "nothing was changed; set it by hand")
     plan = plan_setting(identity, source.name, name, after, before, nodes=nodes)
     return replace(plan, title=f"Undo: {row.title}", undoes=row.receipt)
+
+
+async def _no_room(source: Source, what: Stored) -> list[str]:
+    """Say what happens at once where the copies alone are more than there is room for."""
+    if what.head.kind != "delete" or source.identity is None or source.identity.mode in ("cluster", "fleet"):
+        return []  # of several servers the figures are sums
+    try:
+        stats = await source.poll("stats")
+    except (Denied, Unsupported):
+        return []  # nothing is known of its memory
+    assert isinstance(stats, Stats)
+    used, most = stats.used_bytes, stats.maxmemory_bytes
+    if used is None or not most or used + what.stored_bytes <= most:
+        return []
+    policy = stats.policy or "its own choice"
+    then = "what does not fit is refused" if policy == "noeviction" else f"others are evicted for them ({policy})"
+    copies = f"the copies are {size(what.stored_bytes)} compressed"
+    return [f"warning: {size(used)} of {size(most)} are used, and {copies}: {then}"]
 
 
 def plan_undo(identity: Identity, target: str, what: Stored) -> Plan:
@@ -196,7 +215,7 @@ def plan_undo(identity: Identity, target: str, what: Stored) -> Plan:
         lines.append("warning: the end of the file is torn; what it held does not come back")
     needs: Needs = {"delete": "delete", "write": "edit"}.get(head.kind, "ttl")  # type: ignore[assignment]
     steps = list(_examples(what, memcached=identity.kind == "memcached"))
-    undo = "no undo: do it again to take them away again"
+    undo = f"no undo: {head.title} once more is the way back of this"
     return stamped(
         identity,
         target,

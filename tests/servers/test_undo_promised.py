@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from cachetui.actions.journal import Journal
 from cachetui.actions.plan import plan_copy, plan_rename, plan_set_string
+from cachetui.actions.plan.config import plan_setting
 from cachetui.actions.touched import with_way_back
 from cachetui.actions.undo import plan_of, undoable, undoing
 from cachetui.config import parse_target
+from cachetui.model import Selection
 from cachetui.source.base import Source
 from cachetui.source.connect import open_source
 from tests.servers.launch import Server
+from tests.servers.test_sweep import planned
 from tests.servers.test_undo import run
 
 LONG = b"x" * 100_000
@@ -87,3 +91,48 @@ async def test_what_is_denied_is_said_before_it_is_written(redis_like: Server, j
     finally:
         await opened.close()
         redis_like.command("ACL", "DELUSER", "alice")
+
+
+@pytest.mark.parametrize(("policy", "then"), [("noeviction", "refused"), ("allkeys-lru", "evicted")])
+async def test_too_little_room_is_said_before_anything_comes_back(
+    new_server: Callable[..., Server], journal: Journal, policy: str, then: str
+) -> None:
+    server = new_server("redis7")
+    opened = await open_source(parse_target(server.url))
+    try:
+        await opened.open()
+        for at in range(100):
+            server.command("SET", f"k:{at}", os.urandom(10_000))
+        plan = planned(opened, Selection(pattern=b"k:*"), expected=100)
+        assert (await run(plan, opened, journal)).done == 100
+        roomy = await plan_of(opened, undoing(journal, plan.id))
+        assert not any("warning" in line for line in roomy.what)
+        server.command("CONFIG", "SET", "maxmemory-policy", policy)
+        server.command("CONFIG", "SET", "maxmemory", str(used(server) + 300_000))
+        back = await plan_of(opened, undoing(journal, plan.id))
+        assert any(line.startswith("warning") and then in line for line in back.what), back.what
+        outcome = await run(back, opened, journal)
+        if policy == "noeviction":
+            assert outcome.failed and outcome.done + outcome.failed + outcome.left == 100, outcome.line()
+            assert "OOM" in outcome.line() and server.command("DBSIZE") == outcome.done
+            server.command("CONFIG", "SET", "maxmemory", "0")
+            again = await run(await plan_of(opened, undoing(journal, plan.id)), opened, journal)
+            assert again.failed == again.left == 0 and server.command("DBSIZE") == 100, again.line()
+    finally:
+        await opened.close()
+
+
+async def test_settings_name_their_receipt(redis7: Server, journal: Journal) -> None:
+    opened = await open_source(parse_target(redis7.url))
+    try:
+        identity = await opened.open()
+        plan = await with_way_back(plan_setting(identity, opened.name, "hz", "10", "20"), opened)
+        words = f"cachetui undo {plan.id}, unless somebody sets it again, or by hand: CONFIG SET hz 10"
+        assert plan.undo == words
+    finally:
+        await opened.close()
+
+
+def used(server: Server) -> int:
+    with server.client() as client:
+        return int(client.info("memory")["used_memory"])
