@@ -197,6 +197,7 @@ def _spool_of(plan: Plan, journal: Journal, kind: Kind) -> Spool:
         kind=kind,
         selection=wanted.selection if wanted is not None and wanted.selection.keys is None else None,
         operation=wanted.operation if wanted is not None else None,
+        together=kind == "write" and not plan.fresh,
     )
     most = wanted.keep.max_bytes if wanted is not None and wanted.keep is not None else Keep().max_bytes
     return Spool(directory_of(journal.path), head, most)
@@ -229,7 +230,7 @@ async def _run_kept(
             # What was done is done; without this look its undo will say that it cannot be sure.
             with contextlib.suppress(CacheError):
                 await asyncio.to_thread(spool.add, await with_after(source, records))
-                tally.kept = len(records)
+                tally.kept = spool.keys
     finally:
         spool.close(empty=not (tally.done or tally.in_flight))
 

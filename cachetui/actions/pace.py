@@ -10,15 +10,19 @@ from typing import Protocol
 from cachetui.actions.plan import Sweep
 from cachetui.errors import CacheError
 
-BATCH, LEAST_BATCH, MOST_BATCH = 250, 20, 1000
+BATCH, LEAST_BATCH, MOST_BATCH = 500, 20, 1000
 """Keys in a batch at the beginning, and where it may go. Several are in flight, and others wait for all of them."""
 TICKS_S = 0.1
 """With a rate the batches are so small that they come about so often."""
 PROBE_S = 0.05
-PROBES = 20
-"""The slowest of so many probes is what other clients feel."""
+PROBES, SLOWEST = 20, 2
+"""Of so many probes the slowest is shown; so many slow ones are needed to slow down: one may be our own hiccup."""
 ABOVE, ABOVE_US = 1.5, 5_000.0
 """Without a limit of their own, other clients may wait so many times as long as before, and so much longer."""
+MARGIN = 0.5
+"""With a limit it is this share of it that is aimed at: what is above it is only seen when somebody has felt it."""
+GROWTH, CAREFUL_GROWTH = 1.1, 1.05
+"""After each probe that was quick the batches grow so much; with a limit more slowly."""
 REST_S = 1.0
 """The longest rest between two batches for the server's sake."""
 
@@ -37,7 +41,8 @@ class Pacer:
         """Keys a second at most; None: as fast as the server bears."""
         self.p99_us: float | None = None
         """The slowest of the latest probes: another client's round trip; None while unknown."""
-        self._limit_us = None if p99_ms is None else p99_ms * 1000
+        self._limit_us = None if p99_ms is None else p99_ms * 1000 * MARGIN
+        self._growth = GROWTH if p99_ms is None else CAREFUL_GROWTH
         self._going = asyncio.Event()
         self._going.set()
         self._free_at = 0.0
@@ -95,11 +100,12 @@ class Pacer:
             self._limit_us = ABOVE * taken_us + ABOVE_US  # the first probe leaves before the first batch
         self._latest.append(taken_us)
         self.p99_us = max(self._latest)
-        if self.p99_us > self._limit_us:
+        felt_us = sorted(self._latest)[-SLOWEST] if len(self._latest) >= SLOWEST else 0.0
+        if felt_us > self._limit_us:
             self._slow_down()
         else:
-            if self.p99_us < self._limit_us / 2:
-                self._batch = min(float(MOST_BATCH), self._batch * 1.1)
+            if felt_us < self._limit_us / 2:
+                self._batch = min(float(MOST_BATCH), self._batch * self._growth)
             self._rest_s = 0.0 if self._rest_s < 0.002 else self._rest_s / 1.5
 
     def _slow_down(self) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import chain
 
 from cachetui.actions.plan import Command
 from cachetui.actions.plan.keys import MEMCACHED_RELATIVE_S
 from cachetui.actions.scripts import PUT_BACK, call
-from cachetui.actions.spool import Kept, Kind
+from cachetui.actions.spool import Head, Kept
 from cachetui.actions.strokes import Fate, Sight, Strokes
 from cachetui.actions.touched import UNKNOWN
 from cachetui.errors import CacheError, ServerError
@@ -119,22 +120,29 @@ class PuttingBack(Returning):
 
     verb = b"RESTORE"
 
-    def __init__(self, ahead_ms: int) -> None:
+    def __init__(self, ahead_ms: int, *, together: bool) -> None:
         super().__init__()
-        self._ahead_ms = ahead_ms
+        self._ahead_ms, self._together = ahead_ms, together
 
     def now_ms(self) -> int:
         return super().now_ms() + self._ahead_ms
 
     def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
+        sights = [self._sight(key) for key in keys]
+        alone = next((sight for sight in sights if sight.alone), None)
+        return [alone] * len(keys) if alone is not None and self._together else [*sights]
+
+    def _sight(self, key: bytes) -> Sight:
         # What has expired meanwhile is not put back: the newer content would go, and nothing come instead.
-        return [Sight(True, alone=UNSURE) if self.records[key].became == UNKNOWN else self._alive(key) for key in keys]
+        return Sight(True, alone=UNSURE) if self.records[key].became == UNKNOWN else self._alive(key)
 
     def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
-        return [put_back(self.records[key]) for key in keys]
+        records = [self.records[key] for key in keys]
+        return [put_back(*records)] if self._together else [put_back(record) for record in records]
 
     def fates(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Fate | CacheError]:
-        return ["taken" if reply == -1 else _restored(reply) for reply in replies]
+        fates: list[Fate | CacheError] = ["taken" if reply == -1 else _restored(reply) for reply in replies]
+        return fates * len(keys) if self._together else fates
 
 
 class Adding(Returning):
@@ -177,12 +185,13 @@ class Touching(Returning):
         return [_changed(reply) for reply in replies]
 
 
-def returning_for(kind: Kind, *, memcached: bool, absolute: bool, ahead_ms: int) -> Returning:
-    """Return how a receipt of this kind is undone (see `strokes_for`)."""
+def returning_for(head: Head, *, memcached: bool, absolute: bool, ahead_ms: int) -> Returning:
+    """Return how a receipt is undone (see `strokes_for`)."""
+    kind = head.kind
     if memcached:
         return Adding() if kind == "delete" else Touching()
     if kind == "write":
-        return PuttingBack(ahead_ms)
+        return PuttingBack(ahead_ms, together=head.together)
     return Restoring(ahead_ms) if kind == "delete" else Retiming(absolute=absolute, ahead_ms=ahead_ms)
 
 
@@ -192,10 +201,11 @@ def restore(record: Kept) -> Command:
     return (b"RESTORE", record.key, b"%d" % at_ms, record.value or b"", *((b"ABSTTL",) if at_ms else ()))
 
 
-def put_back(record: Kept) -> Command:
-    """Return the command that makes a Redis key what it was, if nobody has written it since."""
-    at_ms = b"%d" % max(0, record.expires_at_ms)
-    return call(PUT_BACK, (record.key,), (record.became, record.value or b"", at_ms, b"%d" % Keep().max_key_bytes))
+def put_back(*records: Kept) -> Command:
+    """Return the command that makes Redis keys what they were, if nobody has written any of them since."""
+    each = ((record.became, record.value or b"", b"%d" % max(0, record.expires_at_ms)) for record in records)
+    limit = b"%d" % Keep().max_key_bytes
+    return call(PUT_BACK, [record.key for record in records], (limit, *chain.from_iterable(each)))
 
 
 def add(record: Kept) -> Command:

@@ -36,7 +36,7 @@ VERIFIED = 20
 """Keys looked up again afterwards."""
 ERRORS, ERRORS_SHARE = 100, 0.05
 """From so many failures on, and this share of all answers, the sweep stops."""
-SWITCH_S = 0.0005
+SWITCH_S = 0.001
 """How long one thread may hold the interpreter meanwhile: the probe of the pace measures through it."""
 
 CHANGED = "written by somebody else all the time"
@@ -124,9 +124,8 @@ class Running:
                 await batches.put(batch)
         except CacheError as error:
             self.stop(error.line())
-        finally:
-            for _ in range(IN_FLIGHT):
-                await batches.put(None)
+        for _ in range(IN_FLIGHT):
+            await batches.put(None)
 
     async def _leave(self, keys: int) -> None:
         """Wait for the pace, or until there is nothing to wait for."""
@@ -212,14 +211,15 @@ class Running:
         if not ready:
             return None
         before = set(batch.doubtful)
-        self._tally.left -= len(set(ready) - before)
-        self._tally.in_flight += len(set(ready) - before)
-        batch.doubtful.update(ready)
+        new = [key for key in ready if key not in before] if before else ready
+        self._tally.left -= len(new)
+        self._tally.in_flight += len(new)
+        batch.doubtful.update(new)
         try:
             replies = await ask(self._source, self._strokes.writes(ready, seen))
         except CacheError as error:
             if is_unsent(error):
-                for key in set(ready) - before:
+                for key in new:
                     self._nothing_done(batch, key)
             raise
         fates = self._strokes.fates(ready, replies)

@@ -60,20 +60,28 @@ return out
 
 
 PUT_BACK = b"""\
-local size = redis.pcall('MEMORY', 'USAGE', KEYS[1])
-if type(size) == 'number' and size > tonumber(ARGV[4]) then return -1 end
-local dump = redis.call('DUMP', KEYS[1])
-if (dump and string.sub(dump, -8) or '') ~= ARGV[1] then return -1 end
-if ARGV[2] == '' then
-  if dump then redis.call('UNLINK', KEYS[1]) end
-else
-  redis.call('RESTORE', KEYS[1], ARGV[3], ARGV[2], 'REPLACE', 'ABSTTL')
+local call, dumps = redis.call, {}
+for i, key in ipairs(KEYS) do
+  local size = redis.pcall('MEMORY', 'USAGE', key)
+  if type(size) == 'number' and size > tonumber(ARGV[1]) then return -1 end
+  local dump = call('DUMP', key)
+  if (dump and string.sub(dump, -8) or '') ~= ARGV[3 * i - 1] then return -1 end
+  dumps[i] = dump
+end
+for i, key in ipairs(KEYS) do
+  if ARGV[3 * i] ~= '' then
+    call('RESTORE', key, ARGV[3 * i + 1], ARGV[3 * i], 'REPLACE', 'ABSTTL')
+  end
+end
+for i, key in ipairs(KEYS) do
+  if ARGV[3 * i] == '' and dumps[i] then call('UNLINK', key) end
 end
 return 1
 """
-"""Give one key its old content back (empty: none) if it is still as it was written.
+"""Give keys their old content back (empty: none) if all of them are still as they were written.
 
-What is bigger than what was written can be is not: to copy it would hold up the server.
+What is bigger than what was written can be is not: to copy it would hold up the server. Where a
+RESTORE is refused nothing has been deleted yet.
 """
 
 _SCRIPTS = {hashlib.sha1(body).hexdigest().encode(): body for body in (COPY, DELETE, PUT_BACK)}

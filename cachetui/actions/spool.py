@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -79,6 +80,8 @@ class Head:
     selection: Selection | None = None
     """The rule or tag, so that what was interrupted can go on; None for a list."""
     operation: Operation | None = None
+    together: bool = False
+    """`write`: its keys belong together, as the two names of a rename do: all go back, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Spool:
 
     def add(self, records: Sequence[Kept]) -> None:
         """Keep these records; they are with the system when this returns. Raises SpoolFull, CacheError."""
-        packed = zlib.compress(b"".join(_packed(record) for record in records), 1)
+        packed = zlib.compress(b"".join(chain.from_iterable(map(_packed, records))), 1)
         new = sum(not record.again for record in records) - sum(record.became == VOID for record in records)
         frame = _FRAME.pack(len(packed), zlib.crc32(packed), new) + packed
         if self.stored_bytes + len(frame) > self._max_bytes:
@@ -269,10 +272,10 @@ def _scanned(file: BinaryIO, path: Path) -> tuple[Head, list[tuple[int, int, int
     return head, frames, False
 
 
-def _packed(record: Kept) -> bytes:
+def _packed(record: Kept) -> tuple[bytes, bytes, bytes, bytes]:
     key, value, expires_at_ms, flags, became, again = record
     long = _NO_VALUE if value is None else len(value)
-    return _RECORD.pack(len(key), long, expires_at_ms, flags, len(became), again) + key + (value or b"") + became
+    return _RECORD.pack(len(key), long, expires_at_ms, flags, len(became), again), key, value or b"", became
 
 
 def _records(data: bytes) -> Iterator[Kept]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from cachetui.actions.plan import Command, Plan
 from cachetui.actions.plan.kept import KEPT_DAYS
 from cachetui.actions.scripts import COPY, LATER, absolute_expiries, ask, call
-from cachetui.actions.spool import Kept
+from cachetui.actions.spool import Kept, void
 from cachetui.actions.strokes import CHECKSUM_BYTES, TOO_BIG
 from cachetui.errors import CacheError, Denied, ServerError, Unsupported
 from cachetui.model import Keep
@@ -43,10 +43,16 @@ async def copied(source: Source, keys: Sequence[bytes]) -> list[Kept]:
 
 
 async def with_after(source: Source, records: Sequence[Kept]) -> list[Kept]:
-    """Return the records with what has become of each key by now. Raises CacheError."""
+    """Return the records with what has become of each key by now; of what is as it was nothing. Raises CacheError."""
     rows = await _rows(source, [record.key for record in records])
-    after = [row[0][-CHECKSUM_BYTES:] if isinstance(row, list) else b"" if row is None else UNKNOWN for row in rows]
-    return [record._replace(became=became, again=True) for record, became in zip(records, after, strict=True)]
+    return [_after(record, row) for record, row in zip(records, rows, strict=True)]
+
+
+def _after(record: Kept, row: object) -> Kept:
+    if row == (None if record.value is None else [record.value, record.expires_at_ms]):
+        return void(record.key)
+    became = row[0][-CHECKSUM_BYTES:] if isinstance(row, list) else b"" if row is None else UNKNOWN
+    return record._replace(became=became, again=True)
 
 
 async def _rows(source: Source, keys: Sequence[bytes]) -> list[object]:

@@ -33,6 +33,10 @@ INTERRUPTED = "interrupted"
 ENDED = frozenset(("done", "failed", "stopped"))
 """Outcomes of a write of which something may have been done."""
 THERE = "there already: brought back before, or written since"
+EACH = "a key that was written since is left as it is, and named; one that would have expired by now stays away"
+TOGETHER = (
+    "they belong together: when one of them was written since, or would have expired by now, all stay as they are"
+)
 KEPT = "those keys do not come back; the file is left where it is"
 WORDS: dict[Kind, tuple[str, str]] = {
     "delete": ("bring back", "with their values and expiries"),
@@ -204,7 +208,7 @@ def plan_undo(identity: Identity, target: str, what: Stored) -> Plan:
     lines = [
         f"{verb} {what.keys:,} keys of {target} {how}",
         f"what is undone: {head.title}",
-        "a key that was written since is left as it is, and counted; one that would have expired by now stays away",
+        TOGETHER if head.together else EACH,
         f"kept: {size(what.stored_bytes)} in {what.path.name}",
     ]
     if what.keys <= 0:
@@ -232,7 +236,7 @@ def plan_undo(identity: Identity, target: str, what: Stored) -> Plan:
 
 
 def _examples(what: Stored, *, memcached: bool) -> Iterator[Command]:
-    strokes = returning_for(what.head.kind, memcached=memcached, absolute=False, ahead_ms=0)
+    strokes = returning_for(what.head, memcached=memcached, absolute=False, ahead_ms=0)
     for frame in standing(what.path):
         for record in frame[:EXAMPLES]:
             strokes.records[record.key] = record
@@ -268,7 +272,7 @@ async def undo(
     memcached = plan.kind == "memcached"
     absolute = not memcached and await absolute_expiries(source)
     ahead = 0 if memcached else await ahead_ms(source)
-    strokes = returning_for(what.head.kind, memcached=memcached, absolute=absolute, ahead_ms=ahead)
+    strokes = returning_for(what.head, memcached=memcached, absolute=absolute, ahead_ms=ahead)
     running = Undoing(what, source, tally, strokes, pacer=pacer, begun=begun)
     written = await watched(running, source, pacer=pacer, progress=progress, note=note, cancel=cancel)
     if not (tally.left > 0 or tally.in_flight or tally.failed or what.damaged):
@@ -298,7 +302,7 @@ class Undoing(Running):
             chosen = {record.key: record for record in frame if record.key not in records}
             self._tally.left -= len(frame) - len(chosen)
             records |= chosen
-            for batch in self._cut(list(chosen)):
+            for batch in [list(chosen)] if self._what.head.together else self._cut(list(chosen)):
                 yield batch
 
     async def _finish(self) -> None:
@@ -308,6 +312,11 @@ class Undoing(Running):
         self._tally.left -= lost
         self._tally.refused((self._strokes.verb,), CacheError(f"{lost:,} copies are damaged on the disk", KEPT))
         self._tally.failed += lost - 1
+
+    async def _round(self, batch: Batch) -> CacheError | None:
+        if self._what.head.together:
+            batch.at_once = len(batch.todo)
+        return await super()._round(batch)
 
     def _leave_alone(self, batch: Batch, key: bytes, why: str) -> None:
         if self._begun and why == TAKEN:

@@ -218,3 +218,27 @@ async def test_a_primary_that_is_a_replica_for_a_while_is_waited_for(
             assert await undone(plan.id, source, journal) == 2000
     finally:
         redis_like.command("REPLICAOF", "NO", "ONE")
+
+
+class Defective(Losing):
+    """A source with a defect: after so many pipelines something else than a CacheError comes."""
+
+    async def execute(self, commands: Sequence[Command]) -> list[object]:
+        if self.lost <= 0:
+            raise ZeroDivisionError
+        self.lost -= 1
+        return await self._source.execute(commands)
+
+
+@pytest.mark.parametrize("by", [Selection(pattern=b"k:*"), Selection(keys=tuple(b"k:%d" % n for n in range(20_000)))])
+async def test_a_defect_ends_it_and_is_told(redis7: Server, journal: Journal, by: Selection) -> None:
+    fill(redis7, 20_000)
+    async with opened(redis7) as source:
+        broken = Defective(source, deletes, lost=9)
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(
+                apply(planned(source, by, expected=20_000), broken, journal=journal, guard=FREE),  # type: ignore[arg-type]
+                30,
+            )
+    entry = journal.read()[0]
+    assert entry.outcome == "stopped" and 0 < entry.done <= 20_000 - len(names(redis7)) <= entry.done + entry.unknown
