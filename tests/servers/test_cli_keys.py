@@ -76,12 +76,12 @@ def test_facts_that_are_denied_are_unknown(redis7: Server) -> None:
 
 
 def test_a_limit_ends_it_early(redis7: Server) -> None:
-    fill(redis7)
+    fill(redis7, 300_000)
     assert len(run("keys", redis7.url, "--limit", "1234").lines) == 1234
     assert len(run("keys", redis7.url, "--limit", "1234", "--with", "type").lines) == 1234
     before = redis7.command("INFO", "commandstats")["cmdstat_scan"]["calls"]  # type: ignore[index]
     assert len(run("keys", redis7.url, "--limit", "1").lines) == 1
-    assert redis7.command("INFO", "commandstats")["cmdstat_scan"]["calls"] - before < 40  # type: ignore[index]
+    assert redis7.command("INFO", "commandstats")["cmdstat_scan"]["calls"] - before < 100  # type: ignore[index]
 
 
 def test_nobody_reads_and_ctrl_c_ends_it(redis7: Server) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cachetui.actions.journal import Journal
-from cachetui.actions.plan import plan_copy, plan_rename, plan_set_string
+from cachetui.actions.plan import plan_copy, plan_import, plan_rename, plan_set_string
 from cachetui.actions.plan.config import plan_setting
 from cachetui.actions.touched import with_way_back
 from cachetui.actions.undo import plan_of, undoable, undoing
@@ -136,3 +136,70 @@ async def test_settings_name_their_receipt(redis7: Server, journal: Journal) -> 
 def used(server: Server) -> int:
     with server.client() as client:
         return int(client.info("memory")["used_memory"])
+
+
+async def test_both_names_of_a_rename_go_back_or_none(redis_like: Server, source: Source, journal: Journal) -> None:
+    assert source.identity is not None
+    redis_like.command("SET", "k", "precious", "PX", "5000000")
+    plan = plan_rename(source.identity, source.name, b"k", b"n")
+    assert (await run(plan, source, journal)).kept == 2
+    redis_like.command("SET", "k", "theirs")
+    back = await plan_of(source, undoing(journal, plan.id))
+    assert any("belong together" in line for line in back.what)
+    outcome = await run(back, source, journal)
+    assert (outcome.done, outcome.skipped) == (0, 2), outcome.line()
+    assert [redis_like.command("GET", key) for key in ("k", "n")] == [b"theirs", b"precious"]
+
+
+async def test_a_rename_is_undone_whole(redis_like: Server, source: Source, journal: Journal) -> None:
+    assert source.identity is not None
+    redis_like.command("SET", "k", "v", "PX", "5000000")
+    plan = plan_rename(source.identity, source.name, b"k", b"n")
+    await run(plan, source, journal)
+    outcome = await run(await plan_of(source, undoing(journal, plan.id)), source, journal)
+    assert (outcome.state, outcome.done) == ("done", 2), outcome.line()
+    assert (redis_like.command("GET", "k"), redis_like.command("EXISTS", "n")) == (b"v", 0)
+    assert 4_000_000 < int(str(redis_like.command("PTTL", "k"))) <= 5_000_000
+
+
+async def test_the_original_of_a_copy_is_no_part_of_its_undo(
+    redis_like: Server, source: Source, journal: Journal
+) -> None:
+    assert source.identity is not None
+    redis_like.command("SET", "k", "v", "PX", "5000000")
+    plan = plan_copy(source.identity, source.name, b"k", b"n")
+    assert (await run(plan, source, journal)).kept == 1
+    redis_like.command("SET", "k", "theirs")
+    outcome = await run(await plan_of(source, undoing(journal, plan.id)), source, journal)
+    assert (outcome.done, outcome.skipped) == (1, 0), outcome.line()
+    assert (redis_like.command("GET", "k"), redis_like.command("EXISTS", "n")) == (b"theirs", 0)
+
+
+async def test_of_an_import_each_key_goes_back_alone(redis_like: Server, source: Source, journal: Journal) -> None:
+    assert source.identity is not None
+    commands = [(b"SET", b"a", b"1"), (b"HSET", b"b", b"f", b"v"), (b"RPUSH", b"c", b"x")]
+    plan = plan_import(source.identity, source.name, [(one[1], [one]) for one in commands], set())
+    assert (await run(plan, source, journal)).kept == 3
+    redis_like.command("SET", "a", "theirs")
+    outcome = await run(await plan_of(source, undoing(journal, plan.id)), source, journal)
+    assert (outcome.done, outcome.skipped) == (2, 1), outcome.line()
+    assert [redis_like.command("EXISTS", key) for key in "abc"] == [1, 0, 0]
+
+
+async def test_a_refused_restore_deletes_nothing(new_server: Callable[..., Server], journal: Journal) -> None:
+    server = new_server("redis7")
+    opened = await open_source(parse_target(server.url))
+    try:
+        identity = await opened.open()
+        server.command("SET", "k", os.urandom(1000))
+        plan = plan_rename(identity, opened.name, b"k", b"n")
+        await run(plan, opened, journal)
+        server.command("CONFIG", "SET", "maxmemory", "1")
+        outcome = await run(await plan_of(opened, undoing(journal, plan.id)), opened, journal)
+        assert outcome.done == 0 and outcome.failed == 2, outcome.line()
+        assert server.command("EXISTS", "n") == 1
+        server.command("CONFIG", "SET", "maxmemory", "0")
+        assert (await run(await plan_of(opened, undoing(journal, plan.id)), opened, journal)).done == 2
+        assert (server.command("EXISTS", "k"), server.command("EXISTS", "n")) == (1, 0)
+    finally:
+        await opened.close()
