@@ -13,12 +13,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 
 from cachetui.actions.batch import Batch, is_unsent, once_more, passing
 from cachetui.actions.pace import Pacer
+from cachetui.actions.plan import Command
 from cachetui.actions.scripts import ask
 from cachetui.actions.spool import Kept, Spool, void
-from cachetui.actions.strokes import Fate, Sight, Strokes
+from cachetui.actions.strokes import CHECKSUM_BYTES, Fate, Keeping, Sight, Strokes
 from cachetui.actions.tally import Progress, Tally
 from cachetui.errors import CacheError, Unreachable
 from cachetui.source.base import Source
@@ -38,6 +40,9 @@ ERRORS, ERRORS_SHARE = 100, 0.05
 """From so many failures on, and this share of all answers, the sweep stops."""
 SWITCH_S = 0.001
 """How long one thread may hold the interpreter meanwhile: the probe of the pace measures through it."""
+
+_KEY, _LEFT_SO = itemgetter(0), itemgetter(2, 4)
+"""Of `Kept` the key; its expiry and what became of it."""
 
 CHANGED = "written by somebody else all the time"
 TAKEN = "written since"
@@ -173,8 +178,12 @@ class Running:
         """Look, keep and write once; return why the rest must wait, None when it need not."""
         trouble: CacheError | None = None
         keys = list(islice(batch.todo, batch.at_once))
-        looks = self._strokes.looks(keys)
-        sights = self._strokes.sights(keys, await ask(self._source, looks))
+        replies = await ask(self._source, self._strokes.looks(keys))
+        if isinstance(self._strokes, Keeping) and (copies := self._strokes.copies(keys, replies)) is not None:
+            await self._keep(batch, copies)
+            proofs = [copy.value[-CHECKSUM_BYTES:] for copy in copies if copy.value is not None]
+            return await self._write(batch, keys, self._strokes.deletes(keys, proofs))
+        sights = self._strokes.sights(keys, replies)
         ready: list[bytes] = []
         seen: list[Sight] = []
         for key, sight in zip(keys, sights, strict=True):
@@ -188,14 +197,16 @@ class Running:
                 ready.append(key)
                 seen.append(sight)
         await self._keep(batch, [sight.kept for sight in seen if sight.kept is not None])
-        return await self._write(batch, ready, seen) or trouble
+        if not ready:
+            return trouble
+        return await self._write(batch, ready, self._strokes.writes(ready, seen)) or trouble
 
     async def _keep(self, batch: Batch, records: Sequence[Kept]) -> None:
         """Bring the copies to the disk; only then may anything be written."""
         if self._spool is not None and records:
             if batch.kept:
                 records = [once_more(record, batch) for record in records]
-            batch.kept.update((record.key, (record.expires_at_ms, record.became)) for record in records)
+            batch.kept.update(zip(map(_KEY, records), map(_LEFT_SO, records), strict=True))
             async with self._spooling:
                 await asyncio.to_thread(self._spool.add, records)
 
@@ -206,17 +217,15 @@ class Running:
             async with self._spooling:
                 await asyncio.to_thread(self._spool.add, records)
 
-    async def _write(self, batch: Batch, ready: list[bytes], seen: list[Sight]) -> CacheError | None:
+    async def _write(self, batch: Batch, ready: list[bytes], writes: Sequence[Command]) -> CacheError | None:
         trouble: CacheError | None = None
-        if not ready:
-            return None
         before = set(batch.doubtful)
         new = [key for key in ready if key not in before] if before else ready
         self._tally.left -= len(new)
         self._tally.in_flight += len(new)
         batch.doubtful.update(new)
         try:
-            replies = await ask(self._source, self._strokes.writes(ready, seen))
+            replies = await ask(self._source, writes)
         except CacheError as error:
             if is_unsent(error):
                 for key in new:

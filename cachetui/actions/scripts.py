@@ -29,35 +29,41 @@ for i, key in ipairs(KEYS) do
     out[i] = 0
   else
     local dump = call('DUMP', key)
-    if not dump then
-      out[i] = false
-    elseif now then
-      local left = call('PTTL', key)
-      if left >= 0 then left = left + now end
-      out[i] = {dump, left}
+    if dump then
+      local at = call(now and 'PTTL' or 'PEXPIRETIME', key)
+      if at < 0 then
+        out[i] = dump
+      else
+        out[i] = {dump, at + (now or 0)}
+      end
     else
-      out[i] = {dump, call('PEXPIRETIME', key)}
+      out[i] = false
     end
   end
 end
 return out
 """
+"""For each key its DUMP, with the moment it expires where it does; nil, a size that is too big, or `LATER`."""
+
 DELETE = b"""\
-local call, sub, verb = redis.call, string.sub, ARGV[#KEYS + 1]
-local out = {}
+local call, sub = redis.call, string.sub
+local out, same = {}, {}
 for i, key in ipairs(KEYS) do
   local dump = call('DUMP', key)
   if not dump then
     out[i] = 0
   elseif sub(dump, -8) == ARGV[i] then
-    out[i] = call(verb, key)
+    out[i] = 1
+    same[#same + 1] = key
   else
     out[i] = -1
   end
 end
+if same[1] then call(ARGV[#KEYS + 1], unpack(same)) end
+if #same == #KEYS then return 1 end
 return out
 """
-
+"""Delete what is still as it was copied: 1 when that is all; else for each key 1, 0 (gone already) or -1 (changed)."""
 
 PUT_BACK = b"""\
 local call, dumps = redis.call, {}

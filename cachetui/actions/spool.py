@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -34,8 +35,9 @@ FRAME_BYTES = 1024**3
 """A frame that says it is longer is damaged."""
 
 _FRAME = struct.Struct(">IIi")
-_RECORD = struct.Struct(">IqqIH?")
+_COUNT = struct.Struct("<I")
 _NO_VALUE = -1
+_BECAME, _AGAIN = itemgetter(4), itemgetter(5)
 
 Kind = Literal["delete", "ttl", "write"]
 
@@ -125,8 +127,8 @@ class Spool:
 
     def add(self, records: Sequence[Kept]) -> None:
         """Keep these records; they are with the system when this returns. Raises SpoolFull, CacheError."""
-        packed = zlib.compress(b"".join(chain.from_iterable(map(_packed, records))), 1)
-        new = sum(not record.again for record in records) - sum(record.became == VOID for record in records)
+        packed = zlib.compress(_packed(records), 1)
+        new = len(records) - sum(map(_AGAIN, records)) - list(map(_BECAME, records)).count(VOID)
         frame = _FRAME.pack(len(packed), zlib.crc32(packed), new) + packed
         if self.stored_bytes + len(frame) > self._max_bytes:
             raise SpoolFull(
@@ -193,7 +195,7 @@ def newest_first(path: Path, lost: Callable[[int], None] | None = None) -> Itera
             file.seek(at)
             packed = file.read(length)
             if zlib.crc32(packed) == checksum:
-                yield list(reversed(list(_records(zlib.decompress(packed)))))
+                yield list(reversed(_records(zlib.decompress(packed))))
             elif lost is not None:
                 lost(max(0, count))
 
@@ -272,23 +274,40 @@ def _scanned(file: BinaryIO, path: Path) -> tuple[Head, list[tuple[int, int, int
     return head, frames, False
 
 
-def _packed(record: Kept) -> tuple[bytes, bytes, bytes, bytes]:
-    key, value, expires_at_ms, flags, became, again = record
-    long = _NO_VALUE if value is None else len(value)
-    return _RECORD.pack(len(key), long, expires_at_ms, flags, len(became), again), key, value or b"", became
+def _packed(records: Sequence[Kept]) -> bytes:
+    """Return the records column by column: so they are quickly packed, and pack well."""
+    keys, values, expiries, flags, became, again = zip(*records, strict=True)
+    held = [_NO_VALUE if value is None else len(value) for value in values]
+    columns = chain(map(len, keys), held, expiries, flags, map(len, became), again)
+    head = _COUNT.pack(len(records)) + struct.pack(_columns(len(records)), *columns)
+    return b"".join((head, *keys, *filter(None, values), *became))
 
 
-def _records(data: bytes) -> Iterator[Kept]:
-    at = 0
-    while at < len(data):
-        key_length, value_length, expires_at_ms, flags, became_length, again = _RECORD.unpack_from(data, at)
-        at += _RECORD.size
-        key = data[at : at + key_length]
-        at += key_length
-        value = None if value_length == _NO_VALUE else data[at : at + value_length]
-        at += max(0, value_length)
-        yield Kept(key, value, expires_at_ms, flags, data[at : at + became_length], again)
-        at += became_length
+def _records(data: bytes) -> list[Kept]:
+    (count,) = _COUNT.unpack_from(data)
+    columns = struct.unpack_from(_columns(count), data, _COUNT.size)
+    key_lengths, held, expiries, flags, became_lengths, again = (
+        columns[start : start + count] for start in range(0, 6 * count, count)
+    )
+    at = _COUNT.size + struct.calcsize(_columns(count))
+    keys, at = _parted(data, at, key_lengths)
+    values, at = _parted(data, at, held)
+    became, _ = _parted(data, at, became_lengths)
+    there = (None if long == _NO_VALUE else value for long, value in zip(held, values, strict=True))
+    return list(map(Kept, keys, there, expiries, flags, became, again))
+
+
+def _columns(count: int) -> str:
+    return f"<{count}I{count}q{count}q{count}I{count}H{count}?"
+
+
+def _parted(data: bytes, at: int, lengths: Sequence[int]) -> tuple[list[bytes], int]:
+    """Return what stands in `data` from `at` on, part after part, and where it ends; below 0 is no part."""
+    parts = []
+    for long in lengths:
+        parts.append(data[at : at + max(0, long)])
+        at += max(0, long)
+    return parts, at
 
 
 def _write(file: int, data: bytes) -> None:

@@ -108,11 +108,25 @@ class Keeping:
     def looks(self, keys: Sequence[bytes]) -> list[Command]:
         return [call(COPY, some, self._limits) for some in _cut(keys, self._group)]
 
+    def copies(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Kept] | None:
+        """Return the copies where every key was copied and none expires; None where `sights` has more to say."""
+        rows: list[object] = []
+        for reply in replies:
+            if not isinstance(reply, list):
+                return None
+            rows += reply
+        if len(rows) != len(keys) or set(map(type, rows)) != {bytes}:
+            return None
+        return list(map(Kept, keys, rows))  # type: ignore[arg-type]
+
     def sights(self, keys: Sequence[bytes], replies: Sequence[object]) -> list[Sight | CacheError]:
         return [_copied(key, row) for key, row in zip(keys, self._spread(keys, replies), strict=True)]
 
     def writes(self, keys: Sequence[bytes], sights: Sequence[Sight]) -> list[Command]:
-        proofs = [sight.proof for sight in sights]
+        return self.deletes(keys, [sight.proof for sight in sights])
+
+    def deletes(self, keys: Sequence[bytes], proofs: Sequence[bytes]) -> list[Command]:
+        """Return the commands that delete the keys whose copies end in `proofs`."""
         return [
             call(DELETE, some, (*proofs[at : at + len(some)], self.verb))
             for at, some in zip(range(0, len(keys), self._group), _cut(keys, self._group), strict=True)
@@ -129,6 +143,9 @@ class Keeping:
         for some, reply in zip(_cut(keys, size), replies, strict=True):
             if isinstance(reply, list) and len(reply) == len(some):
                 rows += reply
+                continue
+            if reply == 1:  # of all of them
+                rows += [1] * len(some)
                 continue
             error = reply if isinstance(reply, CacheError) else ServerError("the script's reply makes no sense")
             rows += [AskAgain(error.message) if len(some) > 1 and not again(error) else error] * len(some)
@@ -301,11 +318,20 @@ def _fate(reply: object) -> Fate | CacheError:
     return ServerError("the reply makes no sense")
 
 
+def copy_in(row: object) -> tuple[bytes, int] | None:
+    """Return the DUMP and when it expires in Unix milliseconds, -1: never; None where the row holds no copy."""
+    if isinstance(row, bytes):
+        return row, -1
+    if isinstance(row, list) and len(row) == 2 and isinstance(row[0], bytes) and isinstance(row[1], int):
+        return row[0], row[1]
+    return None
+
+
 def _copied(key: bytes, row: object) -> Sight | CacheError:
     """Read what the copying script said of a key."""
-    if isinstance(row, list) and len(row) == 2 and isinstance(row[0], bytes) and isinstance(row[1], int):
-        dump, expires_at_ms = row
-        return Sight(True, Kept(key, dump, expires_at_ms), "", dump[-CHECKSUM_BYTES:])
+    copy = copy_in(row)
+    if copy is not None:
+        return Sight(True, Kept(key, *copy), "", copy[0][-CHECKSUM_BYTES:])
     if row is None:
         return _ABSENT
     if isinstance(row, int):

@@ -9,7 +9,7 @@ from cachetui.actions.plan import Command, Plan
 from cachetui.actions.plan.kept import KEPT_DAYS
 from cachetui.actions.scripts import COPY, LATER, absolute_expiries, ask, call
 from cachetui.actions.spool import Kept, void
-from cachetui.actions.strokes import CHECKSUM_BYTES, TOO_BIG
+from cachetui.actions.strokes import CHECKSUM_BYTES, TOO_BIG, copy_in
 from cachetui.errors import CacheError, Denied, ServerError, Unsupported
 from cachetui.model import Keep
 from cachetui.source.base import Source
@@ -51,12 +51,13 @@ async def with_after(source: Source, records: Sequence[Kept]) -> list[Kept]:
 
 
 def _after(record: Kept, row: object) -> Kept:
+    copy = copy_in(row)
     if record.value is None:
         if row is None:
             return void(record.key)
-    elif isinstance(row, list) and row[0] == record.value and abs(row[1] - record.expires_at_ms) <= TICKS_MS:
+    elif copy is not None and copy[0] == record.value and abs(copy[1] - record.expires_at_ms) <= TICKS_MS:
         return void(record.key)
-    became = row[0][-CHECKSUM_BYTES:] if isinstance(row, list) else b"" if row is None else UNKNOWN
+    became = copy[0][-CHECKSUM_BYTES:] if copy is not None else b"" if row is None else UNKNOWN
     return record._replace(became=became, again=True)
 
 
@@ -80,8 +81,9 @@ async def _replies(source: Source, commands: Sequence[Command]) -> list[list[obj
 def _kept(key: bytes, row: object) -> Kept:
     if row is None:
         return Kept(key, None, became=UNKNOWN)
-    if isinstance(row, list) and len(row) == 2 and isinstance(row[0], bytes) and isinstance(row[1], int):
-        return Kept(key, row[0], row[1], became=UNKNOWN)
+    copy = copy_in(row)
+    if copy is not None:
+        return Kept(key, *copy, became=UNKNOWN)
     if isinstance(row, int) and row != LATER:
         raise Unsupported(f"a key is {TOO_BIG}", "to copy it would hold up the server")
     raise ServerError("DUMP: the reply makes no sense")
