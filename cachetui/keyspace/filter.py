@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, compress, repeat
 from operator import contains, eq
 from typing import Literal, overload
 
-from cachetui.keyspace.index import KeyIndex, successor
+from cachetui.keyspace.index import Blob, KeyIndex, names_of, successor
 from cachetui.source.globs import compiled
 from cachetui.text import printable
 
@@ -22,8 +21,12 @@ KEPT_SPLIT = 32
 FEW = 64
 """So many places in one range are looked up one by one; with more the whole range is looked through."""
 
+MARK = "\0"
+
 _ACROSS = re.compile(rb"\(\?|\\[AZzsSWDGHV]|\[\^|[^\\]\\n")
 """What may mean something else in joined names than in each of them."""
+_CODE = re.compile(rb"\\x|\\[0-7]")
+_SPAN = re.compile(rb"(?s)(.)-(.)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,9 @@ def parse_filter(words: str) -> KeyFilter:
 class _Piece:
     """What was found in one range; the names themselves are those of that moment."""
 
-    names: bytes | tuple[bytes, ...]
-    places: array[int] | None
-    """Which of the names; None: all of them."""
+    names: Blob
+    hits: bytes | None
+    """For each name 1 where it was found; None: all of them."""
     count: int
     first: bytes
 
@@ -115,9 +118,9 @@ class Matches(Sequence[bytes]):
         names = self._split.get(at)
         if names is None:
             piece = self._pieces[at]
-            names = _split(piece.names)
-            if piece.places is not None:
-                names = [names[place] for place in piece.places]
+            names = names_of(piece.names)
+            if piece.hits is not None:
+                names = list(compress(names, piece.hits))
             self._split[at] = names
             if len(self._split) > KEPT_SPLIT:
                 self._split.popitem(last=False)
@@ -141,34 +144,46 @@ def find(
     for _, names, count in index.pieces(start, after):
         if cancelled():
             break
-        places = search(names, count)
+        hits = search(names, count)
         if start or after is not None:
-            places = _inside(names, count, places, start, after)
-        found = count if places is None else len(places)
+            hits = _inside(names, count, hits, start, after)
+        found = count if hits is None else hits.count(1)
         if found:
-            first = _split(names)[0 if places is None else places[0]]
-            pieces.append(_Piece(names, places, found, first))
+            first = names_of(names)[0 if hits is None else hits.index(1)]
+            pieces.append(_Piece(names, hits, found, first))
     return Matches(pieces)
 
 
-def _split(names: bytes | tuple[bytes, ...]) -> list[bytes]:
-    return names.split(b"\n") if isinstance(names, bytes) else list(names)
-
-
-def _inside(
-    names: bytes | tuple[bytes, ...], count: int, places: array[int] | None, start: bytes, after: bytes | None
-) -> array[int] | None:
+def _inside(names: Blob, count: int, hits: bytes | None, start: bytes, after: bytes | None) -> bytes | None:
     """Leave out what lies before `start` or from `after` on."""
-    keys = _split(names)
+    first_key, last_key = _ends(names)
+    if start <= first_key and (after is None or last_key < after):
+        return hits
+    keys = names_of(names)
     first = bisect_left(keys, start)
     last = count if after is None else bisect_left(keys, after)
-    if (first, last) == (0, count):
-        return places
-    kept = range(first, last) if places is None else [place for place in places if first <= place < last]
-    return array("I", kept)
+    within = b"\1" * (last - first) if hits is None else hits[first:last]
+    return bytes(first) + within + bytes(count - last)
 
 
-_Search = Callable[[bytes | tuple[bytes, ...], int], "array[int] | None"]
+def _ends(names: Blob) -> tuple[bytes, bytes]:
+    """Return the first name and the last."""
+    if isinstance(names, bytes):
+        return names.partition(b"\n")[0], names.rpartition(b"\n")[2]
+    return names[0], names[-1]
+
+
+def _shared(names: Blob) -> bytes:
+    """Return what all the names begin with: they are sorted."""
+    first, last = _ends(names)
+    at = 0
+    while at < len(first) and first[: at + 1] == last[: at + 1]:
+        at += 1
+    return first[:at]
+
+
+_Search = Callable[[Blob, int], bytes | None]
+"""Looks through one range of so many names; returns its hits, None: all."""
 
 
 def _search(wanted: KeyFilter) -> _Search:
@@ -178,110 +193,149 @@ def _search(wanted: KeyFilter) -> _Search:
         return _PartSearch(contains, words, folded=folded)
     if wanted.mode == "shown":
         shown = words.decode("utf-8", "replace")
-        return _OneByOne(lambda key: shown in printable(key))
-    flags = re.IGNORECASE if folded else 0
+        return lambda names, count: bytes(shown in printable(key) for key in names_of(names))
     if wanted.mode == "glob":
-        return _glob_search(words, flags, folded=folded)
+        return _glob_search(words, folded=folded)
     if wanted.mode == "fuzzy":
-        signs = [bytes([byte]) for byte in words]
-        body = b"".join(
-            (b"[^\n" + re.escape(sign) + b"]*" if at else b"") + re.escape(sign) for at, sign in enumerate(signs)
-        )
-        alone = re.compile(b".*?".join(map(re.escape, signs)), flags | re.DOTALL)
-        return _LineSearch(re.compile(body, flags), alone.search)
-    single = re.compile(words, flags)
+        return _OneByOne(_in_order(words), lowered=folded)
+    # Names in small letters are searched quicker than with both cases in mind.
+    lowered = folded and not _names_capitals(words)
+    flags = re.IGNORECASE if folded and not lowered else 0
+    single = _by_bytes(words, flags)
     if _ACROSS.search(words):
-        return _OneByOne(single.search)
-    return _LineSearch(re.compile(words, flags | re.MULTILINE), single.search)
+        return _OneByOne(single.search, lowered=lowered)
+    if words.startswith(b"^") and b"|" not in words:
+        return _LineSearch(_by_bytes(b"\n" + words[1:], flags | re.MULTILINE), single.search, lowered=lowered)
+    return _LineSearch(_by_bytes(words, flags | re.MULTILINE), single.search, lowered=lowered)
 
 
-def _glob_search(glob: bytes, flags: int, *, folded: bool) -> _Search:
+def _names_capitals(pattern: bytes) -> bool:
+    """Tell whether a pattern without a capital letter may mean one all the same: by its code, or in a range."""
+    return bool(_CODE.search(pattern)) or any(low <= b"Z" and high >= b"A" for low, high in _SPAN.findall(pattern))
+
+
+def _by_bytes(pattern: bytes, flags: int = 0) -> re.Pattern[str]:
+    """Return a pattern over bytes as one over text in Latin-1, where each byte is one letter."""
+    return re.compile(pattern.decode("latin-1"), flags | re.ASCII)
+
+
+def _in_order(words: bytes) -> Callable[[str], object]:
+    """Return what tells whether a name has these bytes in this order."""
+    signs = [re.escape(words[at : at + 1]) for at in range(len(words))]
+    # Each part takes all up to its sign and gives nothing back: one pass whatever the name.
+    return _by_bytes(b"".join(b"[^%b]*+%b" % (sign, sign) for sign in signs)).match
+
+
+def _glob_search(glob: bytes, *, folded: bool) -> _Search:
     """Return the quickest search for a glob: most have a star at an end only."""
     literal = glob.strip(b"*")
     if not literal:
         return lambda names, count: None
     if not any(sign in literal for sign in (b"*", b"?", b"[", b"\\", b"\n")):
         ends = (glob.startswith(b"*"), glob.endswith(b"*"))
-        tests: dict[tuple[bool, bool], Callable[[bytes, bytes], object]] = {
+        tests: dict[tuple[bool, bool], Callable[[str, str], bool]] = {
             (True, True): contains,
-            (False, True): bytes.startswith,
-            (True, False): bytes.endswith,
+            (False, True): str.startswith,
+            (True, False): str.endswith,
         }
         return _PartSearch(tests.get(ends, eq), literal, folded=folded)
-    whole = compiled(glob.lower() if folded else glob).fullmatch
-    fits: Callable[[bytes], object] = (lambda key: whole(key.lower())) if folded else whole
+    whole = compiled(glob.lower() if folded else glob)
+    fits = _by_bytes(whole.pattern, whole.flags).fullmatch
     if any(sign in glob for sign in (b"[", b"\\", b"\n")):
-        return _OneByOne(fits)
+        return _OneByOne(fits, lowered=folded)
     body = re.escape(glob).replace(rb"\*", rb"[^\n]*").replace(rb"\?", rb"[^\n]")
-    return _LineSearch(re.compile(b"(?m)^" + body + b"$", flags), fits)
+    return _LineSearch(_by_bytes(b"\n" + body + b"$", re.MULTILINE), fits, lowered=folded)
 
 
-def _places(count: int, hits: Iterable[object]) -> array[int] | None:
-    """Return the places of what is true; None: all of them."""
-    places = array("I", compress(range(count), hits))
-    return None if len(places) == count else places
+def _text(names: bytes, *, lowered: bool) -> str:
+    """Return names as text, which is searched quicker than bytes: each byte is one letter."""
+    # Lowered as bytes: in text, letters beyond ASCII would change too.
+    return (names.lower() if lowered else names).decode("latin-1")
+
+
+def _texts(names: Blob, *, lowered: bool) -> list[str]:
+    if isinstance(names, bytes):
+        return _text(names, lowered=lowered).split("\n")
+    return [_text(key, lowered=lowered) for key in names]
 
 
 class _OneByOne:
-    """Every name by itself."""
+    """Every name by itself; `lowered`: in small letters."""
 
-    def __init__(self, fits: Callable[[bytes], object]) -> None:
-        self._fits = fits
+    def __init__(self, fits: Callable[[str], object], *, lowered: bool) -> None:
+        self._fits, self._lowered = fits, lowered
 
-    def __call__(self, names: bytes | tuple[bytes, ...], count: int) -> array[int] | None:
-        return _places(count, map(self._fits, _split(names)))
+    def __call__(self, names: Blob, count: int) -> bytes | None:
+        return bytes(map(bool, map(self._fits, _texts(names, lowered=self._lowered))))
 
 
 class _PartSearch:
     """A part of the name, looked for in all names of a range at once."""
 
-    def __init__(self, test: Callable[[bytes, bytes], object], part: bytes, *, folded: bool) -> None:
-        self._test, self._part, self._folded = test, part, folded
+    def __init__(self, test: Callable[[str, str], bool], part: bytes, *, folded: bool) -> None:
+        self._test, self._part, self._folded = test, part.decode("latin-1"), folded
 
-    def __call__(self, names: bytes | tuple[bytes, ...], count: int) -> array[int] | None:
+    def __call__(self, names: Blob, count: int) -> bytes | None:
         part, test = self._part, self._test
-        if not isinstance(names, bytes) or b"\n" in part:
-            keys = _split(names)
-            return _places(count, [test(key.lower() if self._folded else key, part) for key in keys])
-        blob = names.lower() if self._folded else names
-        often = blob.count(part)
+        if test in (contains, str.startswith) and test(_text(_shared(names), lowered=self._folded), part):
+            return None
+        if not isinstance(names, bytes) or "\n" in part or test is not contains:
+            return bytes(map(test, _texts(names, lowered=self._folded), repeat(part)))
+        text = _text(names, lowered=self._folded)
+        often = text.count(part)
         if not often:
-            return array("I")
-        if often > FEW or test is not contains:
-            return _places(count, map(test, blob.split(b"\n"), repeat(part)))
-        found, line, seen = array("I"), 0, 0
-        at = blob.find(part)
+            return b""
+        if often > FEW:
+            return bytes(map(contains, text.split("\n"), repeat(part)))
+        found, line, seen = bytearray(count), 0, 0
+        at = text.find(part)
         while at >= 0:
-            line += blob.count(b"\n", seen, at)
-            found.append(line)
-            seen = blob.find(b"\n", at)
+            line += text.count("\n", seen, at)
+            found[line] = 1
+            seen = text.find("\n", at)
             if seen < 0:
                 break
-            at = blob.find(part, seen)
-        return None if len(found) == count else found
+            at = text.find(part, seen)
+        return bytes(found)
 
 
 class _LineSearch:
-    """A pattern over all names of a range at once; each line that it touches is looked at by itself."""
+    """A pattern over all names of a range at once; each line that it touches is looked at by itself.
 
-    def __init__(self, pattern: re.Pattern[bytes], fits: Callable[[bytes], object]) -> None:
-        self._pattern, self._fits = pattern, fits
+    A pattern that begins with a newline is found where a name begins: that is quicker than `^`.
+    """
 
-    def __call__(self, names: bytes | tuple[bytes, ...], count: int) -> array[int] | None:
+    def __init__(self, pattern: re.Pattern[str], fits: Callable[[str], object], *, lowered: bool) -> None:
+        self._pattern, self._fits, self._lowered = pattern, fits, lowered
+        self._anchored = pattern.pattern.startswith("\n")
+        self._line = re.compile(f"(?:{pattern.pattern})[^\n]*+", pattern.flags)
+
+    def __call__(self, names: Blob, count: int) -> bytes | None:
+        one_by_one = _OneByOne(self._fits, lowered=self._lowered)
         if not isinstance(names, bytes):
-            return _OneByOne(self._fits)(names, count)
-        found, line, seen, start = array("I"), 0, 0, 0
-        search = self._pattern.search
-        while (match := search(names, start)) is not None:
-            at = match.start()
-            line += names.count(b"\n", seen, at)
-            end = names.find(b"\n", at)
-            end = len(names) if end < 0 else end
-            if match.end() <= end or self._fits(names[names.rfind(b"\n", 0, at) + 1 : end]):
-                found.append(line)
-                if len(found) > FEW:
-                    return _OneByOne(self._fits)(names, count)
-            if end >= len(names):
+            return one_by_one(names, count)
+        text = "\n" + _text(names, lowered=self._lowered)
+        found, line, seen, often = bytearray(count), 0, 1, 0
+        search, ahead = self._pattern.search, 1 if self._anchored else 0
+        while (match := search(text, seen - ahead)) is not None:
+            at = match.start() + ahead
+            line += text.count("\n", seen, at)
+            end = text.find("\n", at)
+            end = len(text) if end < 0 else end
+            if match.end() <= end or self._fits(text[text.rfind("\n", 0, at) + 1 : end]):
+                found[line] = 1
+                often += 1
+                if often > FEW:
+                    return self._marked(text, count) or one_by_one(names, count)
+            if end >= len(text):
                 break
-            line, seen, start = line + 1, end + 1, end + 1
-        return None if len(found) == count else found
+            line, seen = line + 1, end + 1
+        return bytes(found) if often else b""
+
+    def _marked(self, text: str, count: int) -> bytes | None:
+        """Return the hits where there are many: each is replaced by a mark. None where that does not work."""
+        if MARK in text:
+            return None
+        lines = self._line.sub("\n" + MARK if self._anchored else MARK, text).split("\n")
+        # A match that took a newline with it has joined two lines.
+        return bytes(map(contains, lines[1:], repeat(MARK))) if len(lines) == count + 1 else None

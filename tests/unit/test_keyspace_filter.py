@@ -45,7 +45,11 @@ def test_parts_and_globs(names: list[bytes], words: str) -> None:
     assert found(names, words) == sorted({name for name in names if fits(name)})
 
 
-@given(NAMES, st.sampled_from(["a", "a.b", "^a", "b$", "a|b", "[^a]b", r"\W", "a(?!b)", r"a\s", "(a+)+b", ".", "a*"]))
+PATTERNS = ["a", "a.b", "^a", "^a|b", "^", "b$", "a|b", "[^a]b", r"\W", "a(?!b)", r"a\s", "(a+)+b", ".", "a*"]
+PATTERNS += ["[!-_]b", r"\x41", "[a-b]", "[0-9]b", "(a|b)a"]
+
+
+@given(NAMES, st.sampled_from(PATTERNS))
 def test_regular_expressions(names: list[bytes], pattern: str) -> None:
     single = re.compile(pattern.encode(), re.IGNORECASE if pattern == pattern.lower() else 0)
     assert found(names, f"/{pattern}/") == sorted({name for name in names if single.search(name)})
@@ -63,7 +67,7 @@ def test_as_shown(names: list[bytes]) -> None:
     assert found(names, r"\x1b") == sorted({name for name in names if r"\x1b" in printable(name)})
 
 
-@pytest.mark.parametrize("words", ["7", "user:1*", "*9:x", "/9+:/", "~u9x", "user", "*"])
+@pytest.mark.parametrize("words", ["7", "user:1*", "*9:x", "/9+:/", "/^user:1/", "~u9x", "user", "*"])
 def test_many_ranges(words: str) -> None:
     names = [b"user:%d:x" % at for at in range(40_000)]
     index = KeyIndex()
@@ -74,6 +78,7 @@ def test_many_ranges(words: str) -> None:
         "7": [name for name in names if b"7" in name],
         "user:1*": [name for name in names if name.startswith(b"user:1")],
         "*9:x": [name for name in names if name.endswith(b"9:x")],
+        "/^user:1/": [name for name in names if name.startswith(b"user:1")],
         "/9+:/": [name for name in names if b"9:" in name],
         "~u9x": [name for name in names if b"9" in name],
     }.get(words, names)
