@@ -9,6 +9,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, work
@@ -333,7 +334,7 @@ class CachetuiApp(App[None]):
 
     def on_keys_pane_facts_wanted(self, message: KeysPane.FactsWanted) -> None:
         if self.live is not None:
-            read = self.live.browser.read_facts(message.keys, message.prefixes)
+            read = partial(self.live.browser.read_facts, message.keys, message.prefixes)
             self.run_worker(read, group="facts", exclusive=True, exit_on_error=False)
 
     def on_keys_pane_listing_wanted(self, message: KeysPane.ListingWanted) -> None:

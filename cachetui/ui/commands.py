@@ -60,7 +60,7 @@ COMMANDS: tuple[CommandRow, ...] = (
         "scan", "K", "scan...", "pause, stop or repeat the scan; let the server choose by name or type", where=("keys",)
     ),
     CommandRow(
-        "measure", "M", "measure all", "read size, TTL and use of every key, paced; again to stop", where=("keys",)
+        "measure", "M", "measure all", "read type, size and TTL of every key, paced; again to stop", where=("keys",)
     ),
     CommandRow("decode", "a", "show as", "choose the decoder for values of this prefix", where=("keys",)),
     CommandRow("fold", "J", "fold", "fold or unfold a JSON value", where=("keys",)),
