@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from cachetui.actions.cluster.nodes import Nodes
+from cachetui.actions.cluster.verifying import verify_tasks
+from cachetui.actions.cluster.working import Working
 from cachetui.actions.fresh import run_fresh
 from cachetui.actions.going import going
 from cachetui.actions.guard import APPLIED, Guard, Survey, check_plan, check_server, survey
@@ -42,6 +45,7 @@ async def apply(
     progress: Callable[[Progress], None] | None = None,
     cancel: asyncio.Event | None = None,
     pacer: Pacer | None = None,
+    nodes: Nodes | None = None,
 ) -> Outcome:
     """Run `plan` on `source`, once, and return what became of it.
 
@@ -50,13 +54,21 @@ async def apply(
     it, or when the journal cannot be written. From the first command on, failures are counted
     in the outcome. `cancel` stops it between two batches; a cancelled task leaves the same
     honest journal behind. `pacer` lets whoever watches a sweep pause it or change its rate.
+    `nodes` are for plans of tasks: these speak to each node of a cluster by itself.
     """
     check_plan(plan, source)
+    if plan.tasks and nodes is None:
+        raise Refused("this plan speaks to the nodes of a cluster, and none can be reached here", "nothing was sent")
     found = await asyncio.to_thread(survey, plan, journal)
     await check_server(plan, source, guard, found)
     # Nothing may be awaited from here to the journal's first entry.
     with going(journal.path, plan.id):
         entry = _begin(plan, journal, found)
+        if plan.tasks:
+            assert nodes is not None  # `check_plan` has seen to it
+            return await _carry_out_tasks(
+                plan, nodes, entry, journal=journal, progress=progress, cancel=cancel, pacer=pacer
+            )
         return await _carry_out(plan, source, entry, journal=journal, progress=progress, cancel=cancel, pacer=pacer)
 
 
@@ -90,6 +102,35 @@ async def _carry_out(
     verified, checks = await _verify(plan, source, tally, swept)
     if verified and plan.reworded and plan.back:
         trouble = trouble or _end(journal, replace(entry, back=await as_shown(plan, source)), tally)
+    return tally.outcome(verified, (*checks, trouble) if trouble else checks)
+
+
+async def _carry_out_tasks(
+    plan: Plan,
+    nodes: Nodes,
+    entry: JournalEntry,
+    *,
+    journal: Journal,
+    progress: Callable[[Progress], None] | None,
+    cancel: asyncio.Event | None,
+    pacer: Pacer | None,
+) -> Outcome:
+    """Run a plan for a cluster; its entry says which slots have moved so far, for the way back."""
+    tally = Tally(left=plan.count)
+
+    def note() -> None:
+        with contextlib.suppress(CacheError):
+            journal.append(_account(entry, tally, "running"))
+
+    trouble = ""
+    working = Working(plan, nodes, tally, pacer=pacer or Pacer(), progress=progress, note=note, cancel=cancel)
+    try:
+        await working.run()
+    except CacheError as error:
+        tally.reason = error.line()
+    finally:
+        trouble = _end(journal, entry, tally)
+    verified, checks = await verify_tasks(plan, nodes, tally)
     return tally.outcome(verified, (*checks, trouble) if trouble else checks)
 
 
@@ -145,6 +186,7 @@ def _account(entry: JournalEntry, tally: Tally, outcome: str, reason: str = "") 
         unknown=tally.in_flight,
         error=reason,
         left_alone=tuple(some.line() for some in tally.left_alone()),
+        moves=tally.moves(),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from cachetui.actions.journal import Journal
 from cachetui.actions.plan import Command, Plan, Sweep, refuse_replica, render
 from cachetui.actions.plan.commands import valid_memcached
+from cachetui.actions.plan.tasks import summary_of
 from cachetui.errors import Denied, Refused, Unsupported
 from cachetui.source.base import Source
 from cachetui.text import printable
@@ -72,7 +73,7 @@ def survey(plan: Plan, journal: Journal) -> Survey:
     # Memcached's driver makes its checks itself: they are not commands to be judged.
     checks = () if memcached else (*plan.checks, *plan.shows)
     reads = dict.fromkeys(_name(check.command) for check in checks)
-    summary = plan.preview_commands(COMMANDS_JOURNALLED)
+    summary = [summary_of(task) for task in plan.tasks] or plan.preview_commands(COMMANDS_JOURNALLED)
     examples = plan.restores or (plan.sweep is not None and plan.sweep.selection.keys is None)
     end = "... and so for every other key" if examples else f"sha256 {plan.digest()}"
     return Survey(tuple(names), tuple(reads), (*summary, end))
@@ -123,7 +124,7 @@ async def check_server(plan: Plan, source: Source, guard: Guard, found: Survey) 
     identity = source.identity or await source.open()
     if identity.kind != plan.kind:
         raise Refused(f"the plan is for {plan.kind}, and this is {identity.kind} now", "make it again")
-    if any(known is not None and "write" in known for known in flags.values()):
+    if not plan.tasks and any(known is not None and "write" in known for known in flags.values()):
         refuse_replica(identity)
     unknown = [name for name, known in flags.items() if known is None]
     if unknown and not _without_flags(source):

@@ -142,6 +142,7 @@ def _cleaned(entry: JournalEntry) -> JournalEntry:
         commands=tuple(map(_clean, entry.commands)),
         back=tuple((_clean(name), _clean(before), _clean(after)) for name, before, after in entry.back),
         nodes=tuple(map(_clean, entry.nodes)),
+        moves=tuple((_clean(slots), _clean(source), _clean(target)) for slots, source, target in entry.moves),
         left_alone=tuple(map(_clean, entry.left_alone)),
         **texts,
     )

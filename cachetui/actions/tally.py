@@ -10,6 +10,7 @@ from typing import Literal
 
 from cachetui.actions.plan import Command, render
 from cachetui.errors import CacheError, Denied, Refused, ServerError, Unsupported
+from cachetui.model.slots import slots_text
 from cachetui.text import printable
 
 State = Literal["done", "failed", "stopped", "refused"]
@@ -151,6 +152,8 @@ class Tally:
     names: dict[str, list[bytes]] = field(default_factory=dict)
     """Some of these keys, by reason."""
     kept: int = 0
+    moved: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    """Slots of a cluster that were moved, by the ids of where from and where to."""
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -221,6 +224,10 @@ class Tally:
     def left_alone(self) -> tuple[LeftAlone, ...]:
         """Return what was left alone, and why."""
         return tuple(LeftAlone(why, count, tuple(self.names.get(why, ()))) for why, count in self.alone.items())
+
+    def moves(self) -> tuple[tuple[str, str, str], ...]:
+        """Return which slots were moved: as `0-99,105`, and the ids of where from and where to."""
+        return tuple((slots_text(slots), source, target) for (source, target), slots in self.moved.items())
 
     def undone(self, batch: Sequence[Command], error: CacheError) -> None:
         """Count a batch back of which nothing was carried out."""

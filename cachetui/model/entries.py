@@ -159,3 +159,5 @@ class JournalEntry:
     """The nodes that these settings were set on; none: the server itself."""
     unknown: int = 0
     """Sent when the connection broke: carried out or not, nobody knows."""
+    moves: tuple[tuple[str, str, str], ...] = ()
+    """Slots of a cluster that were moved: which (`0-99,105`), and the ids of the nodes where from and where to."""

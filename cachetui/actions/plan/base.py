@@ -11,6 +11,7 @@ from typing import Literal
 from cachetui.actions.plan import commands
 from cachetui.actions.plan.commands import Command
 from cachetui.actions.plan.effects import Risk
+from cachetui.actions.plan.tasks import Task, lines_of, units
 from cachetui.errors import Refused, Unsupported
 from cachetui.model import Check, Identity, Keep, Operation, Selection
 
@@ -19,7 +20,7 @@ VALID_S = 300.0
 BATCH = 500
 """Commands in one pipeline of a bulk write: others' p99 stays under 1 ms (2,000 cost 3 ms)."""
 
-Needs = Literal["delete", "ttl", "edit", "policy", "maxmemory", "kill", "slowlog", "settings", "rewrite"]
+Needs = Literal["delete", "ttl", "edit", "policy", "maxmemory", "kill", "slowlog", "settings", "rewrite", "cluster"]
 """The capability of a source that the plan asks for."""
 
 
@@ -90,10 +91,14 @@ class Plan:
     """The receipt that this undoes."""
     expected: int | None = None
     """Of an undo of keys: how many were kept; `steps` are examples then."""
+    tasks: tuple[Task, ...] = ()
+    """What is done to a cluster, in this order, each on a node of its own; `steps` are all commands it takes."""
 
     @property
     def count(self) -> int:
-        """Return how many keys or commands it is about, as far as is known."""
+        """Return how many keys, slots or commands it is about, as far as is known."""
+        if self.tasks:
+            return sum(map(units, self.tasks))
         if self.expected is not None:
             return self.expected
         if self.sweep is not None and self.sweep.selection.keys is None:
@@ -116,6 +121,9 @@ class Plan:
 
     def preview_commands(self, limit: int = 20) -> list[str]:
         """Return the exact text of the first `limit` commands and a line that counts the rest."""
+        if self.tasks:
+            lines = [line for task in self.tasks for line in lines_of(task)]
+            return [*lines[:limit], f"... and {len(lines) - limit:,} more"] if len(lines) > limit else lines
         if self.nodes:
             each = [(address, step) for address in self.nodes for step in self.steps]
             lines = [f"{address}> {commands.render(step)}" for address, step in each[:limit]]
@@ -151,6 +159,7 @@ def stamped(
     back: tuple[tuple[str, str, str], ...] = (),
     nodes: tuple[str, ...] = (),
     reworded: bool = False,
+    tasks: tuple[Task, ...] = (),
     now: float | None = None,
 ) -> Plan:
     """Stamp a plan: its receipt sorts by time, its life is short."""
@@ -184,6 +193,7 @@ def stamped(
         back=back,
         nodes=nodes,
         reworded=reworded,
+        tasks=tasks,
     )
 
 

@@ -1,0 +1,52 @@
+"""After a plan for a cluster: do the nodes show what was done?"""
+
+from __future__ import annotations
+
+from cachetui.actions.cluster.looking import look
+from cachetui.actions.cluster.nodes import Nodes
+from cachetui.actions.cluster.working import addresses_of, differing
+from cachetui.actions.plan import Plan
+from cachetui.actions.plan.members import State
+from cachetui.actions.plan.tasks import Move
+from cachetui.actions.tally import Tally
+from cachetui.errors import CacheError
+from cachetui.model.slots import SLOTS, counted_slots, slots_text
+
+
+async def verify_tasks(plan: Plan, nodes: Nodes, tally: Tally) -> tuple[bool | None, tuple[str, ...]]:
+    """Look at the cluster again. Returns the answer (None: not checked) and its words."""
+    if not tally.done:
+        return None, ()
+    try:
+        state = await look(nodes, addresses_of(plan.tasks))
+    except CacheError as error:
+        return None, (f"could not be checked: {error.message}",)
+    lines = [f"{address} does not answer: {why}" for address, why in state.silent.items()]
+    good = True
+    if any(isinstance(task, Move) for task in plan.tasks):
+        good, said = _arrived(plan, state, tally)
+        lines += said
+    if words := differing(state):
+        return (None if tally.left or tally.in_flight else False), (*lines, words)
+    leaders = sum(bool(member.slots) for member in state.primaries)
+    lines.append(f"{len(state.views)} nodes agree: all {SLOTS:,} slots are served by {leaders} primaries")
+    return good, tuple(lines)
+
+
+def _arrived(plan: Plan, state: State, tally: Tally) -> tuple[bool, list[str]]:
+    """Tell whether the moved slots are where they were moved to, or with whoever took that node's place."""
+    owners = state.owners()
+    moved = {slot: target for (_, target), slots in tally.moved.items() for slot in slots}
+    elsewhere = [slot for slot, target in moved.items() if owners.get(slot) != [target]]
+    opened = sorted({slot for slot, _ in state.open_slots()})
+    lines = []
+    if opened:
+        lines.append(
+            f"open still: slots {slots_text(opened, 5)}: the same command again, or cluster fix, finishes them"
+        )
+    if elsewhere:
+        words = f"{counted_slots(elsewhere)} of those moved are with another node: {slots_text(elsewhere, 5)}"
+        return False, [*lines, f"{words}: a failover in between, or somebody moved them"]
+    if moved:
+        lines.append(f"{counted_slots(list(moved))} moved are where they were moved to")
+    return not opened or bool(tally.left), lines
