@@ -35,8 +35,8 @@ _TOLD_ELSEWHERE = frozenset(
         "LOADING",
     ]
 )
-_ORDINARY = frozenset(["MOVED", "ASK", "NOSCRIPT", "BUSYGROUP", "EXECABORT"])
-"""Part of the ordinary dialogue with a cluster, a script cache, a stream, a transaction."""
+_ORDINARY = frozenset(["MOVED", "ASK", "NOSCRIPT", "BUSYGROUP", "BUSYKEY", "EXECABORT"])
+"""Part of the ordinary dialogue with a cluster, a script cache, a stream, a RESTORE, a transaction."""
 
 
 def errors_rising(evidence: Evidence) -> Problem | None:
