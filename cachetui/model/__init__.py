@@ -15,6 +15,7 @@ from cachetui.model.entries import (
 )
 from cachetui.model.findings import Evidence, Finding, Trouble
 from cachetui.model.keys import KeyFacts, KeyFactsList, ScanProgress, ScanStep, Value, ValueItem, ValueSection
+from cachetui.model.replication import Opinion, Replication, SentinelEvent, SentinelGroup, Watched
 from cachetui.model.selection import Estimate, Keep, Operation, Selection
 from cachetui.model.settings import NodeSettings, SettingsByNode, is_secret
 from cachetui.model.stats import CommandStat, DbKeys, ErrorStat, Identity, SlabClass, Stats
@@ -40,9 +41,13 @@ __all__ = [
     "Node",
     "NodeSettings",
     "Operation",
+    "Opinion",
+    "Replication",
     "ScanProgress",
     "ScanStep",
     "Selection",
+    "SentinelEvent",
+    "SentinelGroup",
     "SettingsByNode",
     "SlabClass",
     "SlowEntry",
@@ -54,5 +59,6 @@ __all__ = [
     "Value",
     "ValueItem",
     "ValueSection",
+    "Watched",
     "is_secret",
 ]

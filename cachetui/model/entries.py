@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cachetui.model.replication import Replication, SentinelEvent, SentinelGroup
 from cachetui.model.stats import Identity
 
 
@@ -106,6 +107,8 @@ class Node:
     misses_total: int | None = None
     clients: int | None = None
     note: str = ""
+    replication: Replication | None = None
+    """What it says of itself, where it was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,10 @@ class Topology:
     """What is wrong, one sentence each."""
     facts: tuple[tuple[str, str], ...] = ()
     """Further name and value pairs worth showing (backlog, quorum, epoch, ...), printable."""
+    groups: tuple[SentinelGroup, ...] = ()
+    """What the Sentinels say, where there are any."""
+    events: tuple[SentinelEvent, ...] = ()
+    """What they told of lately, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
