@@ -1,0 +1,18 @@
+"""Replication, Cluster and Sentinel as seen from one server, to `Topology`."""
+
+from cachetui.model.slots import SLOTS
+from cachetui.source.redis.topology.cluster import cluster
+from cachetui.source.redis.topology.replication import from_role, replication
+from cachetui.source.redis.topology.sentinel import sentinel, sentinel_names
+from cachetui.source.redis.topology.words import address_of, as_text_lines
+
+__all__ = [
+    "SLOTS",
+    "address_of",
+    "as_text_lines",
+    "cluster",
+    "from_role",
+    "replication",
+    "sentinel",
+    "sentinel_names",
+]
