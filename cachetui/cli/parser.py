@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from cachetui import __version__
+from cachetui.analysis.sizing import POLICIES
 from cachetui.cli.call import Call
 from cachetui.config import INTERVAL_RANGE_S, Secret
 from cachetui.errors import BadUsage
@@ -171,6 +173,20 @@ def _record(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--values", type=_whole(0), default=0, metavar="N", help="values to keep of these keys (0)")
 
 
+def _config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--memory", type=_size, default=4 * 1024**3, metavar="SIZE", help="what one server has (4gb)")
+    parser.add_argument("--replicas", type=_whole(0, 20), metavar="N", help="of each primary (standalone 0, else 1)")
+    parser.add_argument("--shards", type=_whole(3, 1000), default=3, metavar="N", help="a cluster's primaries (3)")
+    parser.add_argument("--sentinels", type=_whole(1, 99), default=3, metavar="N", help="how many there will be (3)")
+    parser.add_argument("--quorum", type=_whole(1, 99), metavar="N", help="of them must agree (more than half)")
+    parser.add_argument("--policy", choices=POLICIES, default="allkeys-lru", help="what goes when memory is full")
+    parser.add_argument("--persistence", choices=("none", "snapshot", "aof"), help="what is written to the disk")
+    parser.add_argument("--name", default="mymaster", help="what the Sentinels call the group (mymaster)")
+    parser.add_argument(
+        "--primary", type=_host_port, default=("127.0.0.1", 6379), metavar="HOST:PORT", help="for the Sentinels"
+    )
+
+
 def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memcached", action="store_true", help="Memcached instead of Valkey")
     parser.add_argument("--cluster", action="store_true", help=argparse.SUPPRESS)
@@ -193,6 +209,9 @@ COMMANDS: dict[str, Command] = {
         "TARGET", "delete or expire keys: planned, paced, undoable", "invalidate", _invalidate, "invalidate"
     ),
     "policy": Command("TARGET [POLICY]", "show or set eviction policy and memory limit", "policy", _policy, "policy"),
+    "config": Command(
+        "standalone|redis-cluster|sentinel", "a commented configuration file for a new server", "configure", _config
+    ),
     "undo": Command("[TARGET] [RECEIPT]", "the way back of what was done last, or of a receipt", "undo", _undo, "undo"),
     "log": Command("", "the journal of what was done", "look", _log, "log"),
     "record": Command("TARGET FILE", "record what the dashboard would see", "record", _record),
@@ -352,6 +371,13 @@ def _size(text: str) -> int:
         return parse_size(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _host_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(r"[\w.:-]+", host, re.ASCII) or not (port.isascii() and port.isdigit() and len(port) < 6):
+        raise argparse.ArgumentTypeError(f"HOST:PORT is needed, not {printable(text, 40)!r}")
+    return host, int(port)
 
 
 def _facts(text: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -334,7 +334,7 @@ class CachetuiApp(App[None]):
 
     def on_keys_pane_facts_wanted(self, message: KeysPane.FactsWanted) -> None:
         if self.live is not None:
-            read = partial(self.live.browser.read_facts, message.keys, message.prefixes)
+            read: Callable[[], Awaitable[None]] = partial(self.live.browser.read_facts, message.keys, message.prefixes)
             self.run_worker(read, group="facts", exclusive=True, exit_on_error=False)
 
     def on_keys_pane_listing_wanted(self, message: KeysPane.ListingWanted) -> None:
