@@ -178,7 +178,7 @@ def redis_server(binary: str, *options: str, directory: Path | None = None, sock
     port = free_port()
     path = str(directory / "s") if socket_path else ""
     argv = [binary, "--port", "0" if socket_path else str(port), "--bind", "127.0.0.1", "--dir", str(directory)]
-    argv += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
+    argv += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--repl-diskless-sync-delay", "0"]
     if socket_path:
         argv += ["--unixsocket", path]
     return Server([*argv, *options], port, directory, path=path).start()
