@@ -159,12 +159,11 @@ def balanced(shards: Sequence[Shard], *, threshold_percent: float = THRESHOLD_PE
     moves: list[SlotMove] = []
     queues = {shard.node_id: sorted(shard.slots, reverse=True) for shard in shards}
     by_id = {shard.node_id: shard for shard in shards}
-    givers = sorted(shards, key=lambda shard: held[shard.node_id] - goals[shard.node_id], reverse=True)
+    over = {shard.node_id: before[shard.node_id] - goals[shard.node_id] for shard in shards}
+    givers = sorted((one for one in shards if over[one.node_id] > 0), key=lambda one: -over[one.node_id])
+    takers = [one for one in shards if over[one.node_id] < 0 and one.weight > 0]
     for giver in givers:
-        takers = sorted(shards, key=lambda shard: held[shard.node_id] - goals[shard.node_id])
-        for taker in takers:
-            if taker.node_id == giver.node_id or taker.weight == 0:
-                continue
+        for taker in sorted(takers, key=lambda one: held[one.node_id] - goals[one.node_id]):
             room = goals[taker.node_id] - held[taker.node_id]
             surplus = held[giver.node_id] - goals[giver.node_id]
             taken, value = _taken(by_id[giver.node_id], queues[giver.node_id], min(room, surplus))
@@ -196,20 +195,18 @@ def _taken(giver: Shard, queue: list[int], amount: float) -> tuple[list[int], fl
     """Take slots from the end of what a shard has until `amount` is reached as nearly as whole slots allow."""
     taken: list[int] = []
     value = 0.0
-    if amount <= 0:
-        return taken, value
-    passed: list[int] = []
     for slot in list(queue):
         if value >= amount:
             break
         worth = giver.value(slot)
-        if value + worth <= amount + worth / 2 and worth > 0:
+        # A slot that counts nothing goes with its neighbours: the ranges stay long.
+        if value + worth <= amount + worth / 2:
             taken.append(slot)
             value += worth
-        elif worth > 0:
-            passed.append(slot)
-    for slot in taken:
-        queue.remove(slot)
+    while taken and not giver.value(taken[-1]):
+        taken.pop()
+    gone = set(taken)
+    queue[:] = [slot for slot in queue if slot not in gone]
     return taken, value
 
 

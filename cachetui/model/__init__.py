@@ -18,7 +18,9 @@ from cachetui.model.keys import KeyFacts, KeyFactsList, ScanProgress, ScanStep, 
 from cachetui.model.replication import Opinion, Replication, SentinelEvent, SentinelGroup, Watched
 from cachetui.model.selection import Estimate, Keep, Operation, Selection
 from cachetui.model.settings import NodeSettings, SettingsByNode, is_secret
+from cachetui.model.slots import SlotMove
 from cachetui.model.stats import CommandStat, DbKeys, ErrorStat, Identity, SlabClass, Stats
+from cachetui.model.topology import HotSlot, Membership, NodeFigures, OpenSlot
 
 Snapshot = Stats | SlowLog | ClientList | Topology | ScanStep | KeyFactsList | Value
 """Everything a source can answer with, and so everything a recording holds."""
@@ -33,13 +35,17 @@ __all__ = [
     "Estimate",
     "Evidence",
     "Finding",
+    "HotSlot",
     "Identity",
     "JournalEntry",
     "Keep",
     "KeyFacts",
     "KeyFactsList",
+    "Membership",
     "Node",
+    "NodeFigures",
     "NodeSettings",
+    "OpenSlot",
     "Operation",
     "Opinion",
     "Replication",
@@ -50,6 +56,7 @@ __all__ = [
     "SentinelGroup",
     "SettingsByNode",
     "SlabClass",
+    "SlotMove",
     "SlowEntry",
     "SlowLog",
     "Snapshot",

@@ -80,8 +80,8 @@ class Nodes:
             raise reply
         return reply
 
-    async def ask_long(self, address: str, command: Command, limit_s: float) -> object:
-        """Send one command that may take long; after `limit_s` seconds the connection is given up. Raises CacheError.
+    async def ask_long(self, address: str, commands: Sequence[Command], limit_s: float) -> list[object]:
+        """Send one pipeline that may take long; after `limit_s` seconds the connection is given up. Raises CacheError.
 
         A refusal is returned, not raised.
         """
@@ -89,10 +89,9 @@ class Nodes:
         try:
             async with asyncio.timeout(limit_s):
                 identity = source.identity or await source.open()
-                (reply,) = await source.execute_on(identity.address, [command])
+                return await source.execute_on(identity.address, commands)
         except TimeoutError as error:
             raise TimedOut(f"{address} did not answer within {limit_s:.0f} s", "it is stopped or overloaded") from error
-        return reply
 
     async def close(self) -> None:
         """Close every connection."""

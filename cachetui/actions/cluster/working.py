@@ -41,7 +41,9 @@ class Working:
         self._plan, self._nodes, self._tally = plan, nodes, tally
         self._progress = progress
         self._cancel = cancel
-        self._mover = Mover(nodes, tally, pacer=pacer, tell=self.tell, note=note, cancel=cancel)
+        self._mover = Mover(
+            nodes, tally, addresses_of(plan.tasks), pacer=pacer, tell=self.tell, note=note, cancel=cancel
+        )
 
     async def run(self) -> None:
         """Do all tasks. Returns at the end, or when it was stopped: `tally.reason` says why. Raises CacheError."""

@@ -9,11 +9,11 @@ from typing import Literal
 from cachetui.actions.plan.commands import Command, render
 from cachetui.model.slots import counted_slots, slot_ranges, slots_text
 
-Engine = Literal["atomic", "import", "classic"]
-"""How slots are moved: Valkey's CLUSTER MIGRATESLOTS, Redis' CLUSTER MIGRATION IMPORT, or key by key with MIGRATE."""
+Engine = Literal["atomic", "classic"]
+"""How slots are moved: by the server itself (CLUSTER MIGRATESLOTS), or key by key with MIGRATE."""
 
-PIPELINE = 10
-"""Keys in the first MIGRATE; later ones hold more or fewer, by how long they took."""
+PIPELINE = 100
+"""Keys in one MIGRATE at most; it holds fewer where they take long."""
 EXAMPLES, WORDS = 6, 24
 """Ranges of slots, and words of a command, that a preview shows."""
 
@@ -132,10 +132,6 @@ def _move_commands(task: Move) -> Iterator[tuple[str, Command]]:
         words = slot_words(task.slots)
         yield task.source, (b"CLUSTER", b"MIGRATESLOTS", b"SLOTSRANGE", *words, b"NODE", target)
         yield task.source, (b"CLUSTER", b"GETSLOTMIGRATIONS")
-        return
-    if task.engine == "import":
-        yield task.target, (b"CLUSTER", b"MIGRATION", b"IMPORT", *slot_words(task.slots))
-        yield task.target, (b"CLUSTER", b"MIGRATION", b"STATUS", b"ALL")
         return
     slot = b"%d" % task.slots[0]
     yield task.target, (b"CLUSTER", b"SETSLOT", slot, b"IMPORTING", source)

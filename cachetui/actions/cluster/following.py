@@ -1,0 +1,86 @@
+"""Who a node is by now: across failovers a shard keeps its slots and changes its primary."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from cachetui.actions.cluster.looking import look
+from cachetui.actions.cluster.nodes import Nodes
+from cachetui.actions.plan.members import Member, State
+from cachetui.errors import CacheError, StoppedPartWay, Unreachable
+
+PATIENCE_S = 60.0
+"""So long a failover may take (its beginning waits for `cluster-node-timeout`, 15 s unless set)."""
+RETRY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """From where to where slots go now."""
+
+    source: Member
+    target: Member
+
+
+class Follower:
+    """Finds the two ends of a way again after trouble."""
+
+    def __init__(
+        self, nodes: Nodes, addresses: Iterable[str], tell: Callable[[str], None], stopped: Callable[[], bool]
+    ) -> None:
+        self._nodes, self._addresses = nodes, list(addresses)
+        self._tell, self._stopped = tell, stopped
+        self._held: dict[str, set[int]] = {}
+        """By node id what it served when it was last seen well."""
+        self.primaries: list[str] = []
+        """Addresses of all primaries at the last look."""
+
+    async def look(self) -> State:
+        """Look at the whole cluster, and remember who serves what. Raises CacheError."""
+        state = await look(self._nodes, self._addresses)
+        members = state.members
+        self._addresses = list(dict.fromkeys([*(m.address for m in members.values() if m.address), *self._addresses]))
+        self.primaries = [member.address for member in state.primaries]
+        for member in state.primaries:
+            self._held.setdefault(member.node_id, set()).update(member.slots)
+        return state
+
+    def note(self, node_id: str, slots: Iterable[int]) -> None:
+        """Remember that a node has got these slots."""
+        self._held.setdefault(node_id, set()).update(slots)
+
+    def primary_of(self, state: State, node_id: str) -> Member | None:
+        """Return the primary of the shard that this node was, or led; None while there is none that answers."""
+        answering = state.answering
+        known = state.members.get(node_id)
+        if known is not None and not known.is_primary:
+            known = state.members.get(known.primary_id)
+        if known is not None and known.node_id in answering and answering[known.node_id].is_primary:
+            return answering[known.node_id]
+        slots = self._held.get(node_id, set())
+        counts = {member.node_id: len(slots & member.slots) for member in state.primaries}
+        best = max(counts, key=lambda name: counts[name], default="")
+        return answering[best] if best and counts[best] else None
+
+    async def again(self, source_id: str, target_id: str, error: CacheError) -> tuple[Way, State]:
+        """Wait until both ends have a primary that answers. Raises StoppedPartWay when that takes too long."""
+        began = time.monotonic()
+        words = error.message
+        while True:
+            self._tell(f"waiting: {words}")
+            try:
+                state = await self.look()
+                source, target = self.primary_of(state, source_id), self.primary_of(state, target_id)
+                if source is not None and target is not None:
+                    return Way(source, target), state
+            except Unreachable as trouble:
+                words = trouble.message
+            if time.monotonic() - began > PATIENCE_S:
+                hint = "the same command again goes on, when the nodes are back"
+                raise StoppedPartWay(f"waited {PATIENCE_S:.0f} s: {words}", hint) from error
+            if self._stopped():
+                raise StoppedPartWay(f"cancelled while waiting: {words}", "the same command again goes on") from error
+            await asyncio.sleep(RETRY_S)
