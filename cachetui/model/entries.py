@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cachetui.model.replication import Replication, SentinelEvent, SentinelGroup
 from cachetui.model.stats import Identity
+from cachetui.model.topology import HotSlot, Membership, NodeFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class SlowEntry:
     client_name: str = ""
     event: str = ""
     """Memcached: fetch, store, evict, ...; empty for a slow log entry."""
+    node: str = ""
+    """The node of a cluster that has it; empty where one server was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class ClientInfo:
     library: str = ""
     ours: bool = False
     """It is one of cachetui's own connections."""
+    node: str = ""
+    """The node of a cluster that it is connected to; empty where one server was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,10 @@ class Node:
     note: str = ""
     replication: Replication | None = None
     """What it says of itself, where it was asked."""
+    figures: NodeFigures | None = None
+    """A cluster's node: where all nodes were asked."""
+    member: Membership | None = None
+    """The same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +137,8 @@ class Topology:
     """What the Sentinels say, where there are any."""
     events: tuple[SentinelEvent, ...] = ()
     """What they told of lately, the newest first."""
+    hot_slots: tuple[HotSlot, ...] = ()
+    """The slots that cost most, where servers count that, the hottest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,21 @@ def slots_in(text: str) -> list[int]:
     return sorted(found)
 
 
+def slots_of(text: str) -> frozenset[int]:
+    """Like `slots_in`, of a text that a server sent or a file held: what makes no sense there is passed over.
+
+    >>> sorted(slots_of("0-2,9,x,7-5,20000")), sorted(slots_of(""))
+    ([0, 1, 2, 9], [])
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        try:
+            found.update(slots_in(part))
+        except ValueError:
+            continue
+    return frozenset(found)
+
+
 def counted_slots(slots: Sequence[int]) -> str:
     """Return how many slots these are, in words.
 

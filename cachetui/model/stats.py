@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cachetui.model.topology import NodeFigures
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -79,6 +81,9 @@ class SlabClass:
 @dataclass(frozen=True, slots=True)
 class Stats:
     """One poll of INFO (Redis, Valkey) or `stats` (Memcached, summed over the servers).
+
+    Of a whole cluster it is summed over the primaries, and `nodes` holds each: counters go on
+    where they were when a node joins, leaves or restarts, and processor time is the busiest node's.
 
     Counters (`*_total`) count since the server's start or CONFIG RESETSTAT; rates are
     differences of two snapshots (`cachetui.model.rates`), never fields.
@@ -178,3 +183,5 @@ class Stats:
     threads: int | None = None
     extra: dict[str, str] | None = None
     """Other INFO or `stats` fields by the server's own names, values passed through `text.printable`."""
+    nodes: tuple[NodeFigures, ...] = ()
+    """Every node of a cluster, where all were asked."""
