@@ -40,9 +40,15 @@ class Connection:
     """A stream with a buffer of its own, so that what was not asked for is noticed."""
 
     def __init__(
-        self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout_s: float
+        self,
+        address: Address,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        timeout_s: float,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         self.address = address
+        self._chunk_bytes = chunk_bytes
         self._timeout_s = timeout_s
         self.version = ""
         self._reader = reader
@@ -145,7 +151,7 @@ class Connection:
 
     async def _fill(self) -> None:
         try:
-            data = await self._reader.read(CHUNK_BYTES)
+            data = await self._reader.read(self._chunk_bytes)
         except OSError as error:
             raise faults.from_exception(error, self.address, self._timeout_s) from error
         if not data:
@@ -160,13 +166,17 @@ class Connection:
             self._writer.transport.abort()
 
 
-async def connect(address: Address, login: Login, *, receive_bytes: int | None = None) -> Connection:
+async def connect(
+    address: Address, login: Login, *, receive_bytes: int | None = None, chunk_bytes: int = CHUNK_BYTES
+) -> Connection:
     """Return a connection that has said its version and let us in. Put a deadline around it.
+
+    `receive_bytes` bounds what the system keeps for us, `chunk_bytes` is what is taken at a time.
 
     The password is sent only to a server that asks for one: to any other, memcached's way of
     logging in (`set`) would store it as an item.
     """
-    connection = await _dial(address, login, receive_bytes)
+    connection = await _dial(address, login, receive_bytes, chunk_bytes)
     try:
         await connection.send(b"version\r\n")
         reply = await connection.line()
@@ -183,16 +193,16 @@ async def connect(address: Address, login: Login, *, receive_bytes: int | None =
     return connection
 
 
-async def _dial(address: Address, login: Login, receive_bytes: int | None) -> Connection:
+async def _dial(address: Address, login: Login, receive_bytes: int | None, chunk_bytes: int) -> Connection:
     tls = login.tls
     context = await asyncio.to_thread(tls_context, tls) if tls is not None else None
     try:
         if address.path:
-            reader, writer = await asyncio.open_unix_connection(address.path)
+            reader, writer = await asyncio.open_unix_connection(address.path, limit=chunk_bytes)
         else:
             server_name = (tls.server_name or address.host) if tls is not None else None
             reader, writer = await asyncio.open_connection(
-                address.host, address.port, ssl=context, server_hostname=server_name
+                address.host, address.port, limit=chunk_bytes, ssl=context, server_hostname=server_name
             )
     except (OSError, ValueError) as error:
         raise faults.from_exception(error, address, login.timeout_s) from error
@@ -200,7 +210,7 @@ async def _dial(address: Address, login: Login, receive_bytes: int | None) -> Co
         link = writer.get_extra_info("socket")
         with contextlib.suppress(OSError):  # a smaller buffer is a wish, not a need
             link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    return Connection(address, reader, writer, login.timeout_s)
+    return Connection(address, reader, writer, login.timeout_s, chunk_bytes)
 
 
 async def _log_in(connection: Connection, login: Login) -> None:

@@ -5,24 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from urllib.parse import unquote_to_bytes
 
-from cachetui.errors import Busy, CacheError, NotACache, ServerError, Unreachable, Unsupported
+from cachetui.errors import Busy, CacheError, NotACache, ServerError, Unreachable
 from cachetui.source import faults
-from cachetui.source.memcached.connection import LINE_BYTES, Connection, reply_error
+from cachetui.source.memcached.connection import LINE_BYTES, Connection
+from cachetui.source.memcached.metadump import begin, name_of, opened, refusal
 from cachetui.source.memcached.server import Server
-from cachetui.source.memcached.stats import read_stats
 
 PENDING_BYTES = 64 * 1024 * 1024
 """Names kept for a reader that is behind; beyond it the dump waits, and then gives up."""
 BEHIND_S = 5.0
 """How long a dump waits for such a reader before it is dropped: held longer, it is in the server's way."""
-BUSY_PAUSE_S = 0.05
-
-WALKS = (b"hash", b"all")
-"""Tried in turn. Along the hash table nothing is missed; along the LRUs items that just move are
-(70 of 1,000,000 after a fill), but older servers know only that, and a table that grows is locked."""
-NAME = "lru_crawler metadump"
 
 _KEY = re.compile(rb"^key=(\S+) ", re.MULTILINE)
 
@@ -64,7 +57,7 @@ class Dump:
             if len(names) > room:
                 self._put(b"\n".join(names[room:]), first=True)
         self._taken.set()
-        return [unquote_to_bytes(name) if b"%" in name else name for name in taken]
+        return [name_of(name) for name in opened(b"\n".join(taken)).split(b"\n")] if taken else []
 
     def close(self) -> None:
         """Stop reading. Never raises."""
@@ -87,57 +80,18 @@ class Dump:
             async with asyncio.timeout(self._timeout_s):
                 await self._server.dumping.acquire()
         except TimeoutError:
-            raise _busy(self._server) from None
+            raise Busy(f"{self._server.name}: another dump is still being read", "wait until it ends") from None
+        server = self._server
         try:
-            connection, first = await self._begin()
+            begun = await begin(
+                server.dial, server.count, name=server.name, timeout_s=self._timeout_s, wait_s=self._timeout_s
+            )
             try:
-                await self._read(connection, first)
+                await self._read(begun.connection, begun.first)
             finally:
-                connection.close()
+                begun.connection.close()
         finally:
-            self._server.dumping.release()
-
-    async def _begin(self) -> tuple[Connection, bytes]:
-        """Return a connection whose dump has begun, and its first bytes."""
-        deadline = asyncio.get_running_loop().time() + self._timeout_s
-        pause_s = BUSY_PAUSE_S
-        while True:
-            fields = await self._server.ask(b"stats\r\n", read_stats, sent={"stats": 1})
-            if fields.get("lru_crawler_running", "0") == "0":
-                async with asyncio.timeout_at(deadline):
-                    begun = await self._ask()
-                if begun is not None:
-                    return begun
-            if asyncio.get_running_loop().time() + pause_s > deadline:
-                raise _busy(self._server)
-            await asyncio.sleep(pause_s)
-            pause_s *= 2
-
-    async def _ask(self) -> tuple[Connection, bytes] | None:
-        """Ask for the dump; None when the crawler is busy."""
-        connection = await self._server.dial()
-        try:
-            line = b""
-            for walk in WALKS:
-                line = await self._first_line(connection, walk)
-                if not line.startswith((b"BADCLASS", b"ERROR locked")):
-                    break
-            if line.startswith((b"BUSY", b"ERROR locked")):
-                connection.close()
-                return None
-            if not line.startswith(b"key=") and line != b"END":
-                raise _refusal(line)
-        except BaseException:
-            connection.close()
-            raise
-        return connection, line + b"\n"
-
-    async def _first_line(self, connection: Connection, walk: bytes) -> bytes:
-        self._server.count(NAME)
-        await connection.send(b"lru_crawler metadump %b\r\n" % walk)
-        line = await connection.line()
-        # memcached 1.6.43 and later say OK first.
-        return await connection.line() if line == b"OK" else line
+            server.dumping.release()
 
     async def _read(self, connection: Connection, first: bytes) -> None:
         rest = first
@@ -159,7 +113,7 @@ class Dump:
         last = lines.endswith((b"END\r\n", b"END\n"))
         if len(names) + last != lines.count(b"\n"):
             odd = next((line for line in lines.splitlines() if not line.startswith(b"key=")), lines[:200])
-            raise _refusal(odd)
+            raise refusal(odd)
         if names:
             self._put(b"\n".join(names))
             self._changed.set()
@@ -184,23 +138,3 @@ class Dump:
                     "begin the scan again",
                     word="SCAN",
                 ) from None
-
-
-def _busy(server: Server) -> Busy:
-    return Busy(
-        f"{server.name}: the LRU crawler is busy with another dump or crawl",
-        "wait until it ends: a second one would stall the server",
-    )
-
-
-def _refusal(line: bytes) -> CacheError:
-    error = reply_error(line, NAME)
-    if "not allowed" in error.message:
-        return Unsupported(
-            "listing keys is switched off on this server (-X)", "open a key by its exact name", error.detail
-        )
-    if "disabled" in error.message:
-        return Unsupported(
-            "listing keys needs the LRU crawler, and it is off", "`lru_crawler enable` switches it on", error.detail
-        )
-    return error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cachetui.errors import CacheError, ServerError, Unreachable
@@ -76,7 +77,7 @@ class Enumerations:
             if not walk.answered:
                 raise self._fleet.none_answers(walk.errors)
         walk.step += 1
-        self._remember_odd(names)
+        self.remember_odd(name for name in names if not is_plain(name))
         if match is not None:
             fits = compiled(match).fullmatch
             names = [name for name in names if fits(name)]
@@ -135,6 +136,7 @@ class Enumerations:
         for walk in list(self._walks.values()):
             self._end(walk)
 
-    def _remember_odd(self, names: list[bytes]) -> None:
+    def remember_odd(self, names: Iterable[bytes]) -> None:
+        """Remember names that are not plain: the server has them."""
         if len(self.odd_keys) < ODD_KEYS:
-            self.odd_keys.update(name for name in names if not is_plain(name))
+            self.odd_keys.update(names)

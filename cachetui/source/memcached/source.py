@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from weakref import WeakSet
 
 from cachetui.config import Target
 from cachetui.errors import BadTarget, CacheError, Unreachable, Unsupported
@@ -22,7 +23,6 @@ from cachetui.model import (
     Value,
 )
 from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, Kind, Polled
-from cachetui.source.enumeration import SteppedEnumeration
 from cachetui.source.globs import compiled
 from cachetui.source.memcached.commands import Wire, flags_of, wired
 from cachetui.source.memcached.connection import Connection, Login, reply_error
@@ -67,6 +67,7 @@ class MemcachedSource:
         self._fleet = Fleet(servers)
         self._watches = {server: Watch(server) for server in servers}
         self._scans = Enumerations(self._fleet)
+        self._passes: WeakSet[Enumeration] = WeakSet()
         self._settings: Fields | None = None
         self._settings_at = 0.0
         self._run_id: str | None = None
@@ -81,6 +82,8 @@ class MemcachedSource:
     async def close(self) -> None:
         """Close every connection. Never raises."""
         self._scans.close()
+        for one in list(self._passes):
+            one.cancel()
         for watch in self._watches.values():
             watch.close()
         for server in self._fleet.servers:
@@ -218,7 +221,18 @@ class MemcachedSource:
         self, sink: KeySink, *, match: bytes | None = None, type_: str | None = None, replicas: bool = False
     ) -> Enumeration:
         """Return a pass over the items of every server, by their dumps."""
-        return SteppedEnumeration(self, sink, match=match, type_=type_)
+        from cachetui.source.memcached.listing import MemcachedEnumeration
+
+        known = self.denied.get(DUMP)
+        made = MemcachedEnumeration(self._fleet.servers, sink, match=match, type_=type_, known=known, learn=self._learn)
+        self._passes.add(made)
+        return made
+
+    def _learn(self, sent: Counter[str], odd: set[bytes], refused: CacheError | None) -> None:
+        self.sent.update(sent)
+        self._scans.remember_odd(odd)
+        if refused is not None:
+            self.denied[DUMP] = refused
 
     async def facts(self, keys: Sequence[bytes], *, size: bool = True) -> KeyFactsList:
         """Return expiry, size, idle time of `keys` without bumping or counting. A name that is refused has a note."""
