@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cachetui.actions.batch import Batch
+from cachetui.actions.cluster.balancing import plan_back
+from cachetui.actions.cluster.nodes import Nodes
 from cachetui.actions.going import goes_on
 from cachetui.actions.journal import Journal
 from cachetui.actions.pace import Pacer
@@ -23,6 +25,7 @@ from cachetui.actions.sweep import ahead_ms
 from cachetui.actions.tally import Progress, Tally
 from cachetui.errors import BadUsage, CacheError, Denied, Refused, Unsupported
 from cachetui.model import Identity, JournalEntry, Stats
+from cachetui.model.slots import slots_in
 from cachetui.source.base import Source
 from cachetui.text import printable, size
 
@@ -93,6 +96,8 @@ class Receipt:
     """Settings to set back: name, value before, value after."""
     nodes: tuple[str, ...] = ()
     """Where they were set; none: on the server itself."""
+    moves: tuple[tuple[str, str, str], ...] = ()
+    """Slots to move back: which, and the ids of the nodes where from and where to they went."""
 
 
 def ended(journal: Journal, limit: int | None = None) -> list[JournalEntry]:
@@ -148,15 +153,25 @@ def _rows(journal: Journal, entries: Sequence[JournalEntry]) -> list[Receipt]:
         if (head := one.head)
     ]
     rows += [
-        Receipt(entry.receipt, entry.at, entry.target, entry.title, entry.outcome, back=entry.back, nodes=entry.nodes)
+        Receipt(
+            entry.receipt,
+            entry.at,
+            entry.target,
+            entry.title,
+            entry.outcome,
+            back=entry.back,
+            nodes=entry.nodes,
+            moves=entry.moves,
+        )
         for entry in entries
-        if entry.back and entry.outcome in ENDED and not entry.undoes
+        if not entry.undoes
+        and ((entry.back and entry.outcome in ENDED) or (entry.moves and entry.outcome in (*ENDED, INTERRUPTED)))
     ]
     return sorted((row for row in rows if row.receipt not in undone), key=lambda row: row.receipt, reverse=True)
 
 
-async def plan_of(source: Source, row: Receipt) -> Plan:
-    """Plan the way back of a receipt on this source. Raises CacheError."""
+async def plan_of(source: Source, row: Receipt, nodes: Nodes | None = None) -> Plan:
+    """Plan the way back of a receipt on this source; `nodes` are those of a cluster. Raises CacheError."""
     identity = source.identity or await source.open()
     kept = row.kept
     if kept is not None:
@@ -164,15 +179,20 @@ async def plan_of(source: Source, row: Receipt) -> Plan:
         return replace(plan, what=(*plan.what, *await _no_room(source, kept)))
     if not same_target(row.target, source.name):
         raise Refused(f"that was done on {row.target}, not on {source.name}", "connect there to undo it")
+    if row.moves:
+        if nodes is None:
+            raise Refused("the nodes of the cluster cannot be reached from here", "cachetui undo moves the slots back")
+        moves = [(slots_in(slots), went_from, went_to) for slots, went_from, went_to in row.moves]
+        return await plan_back(nodes, identity, source.name, moves, title=f"Undo: {row.title}", undoes=row.receipt)
     ((name, before, after), *_) = row.back
     # Some of Memcached's are set together with others.
     known = (await source.settings("*" if identity.kind == "memcached" else name)).reach
-    nodes = tuple(node for node in known if (node.address in row.nodes if row.nodes else node.myself))
-    shown = next((node.values.get(name) for node in nodes if name in node.values), None)
+    where = tuple(node for node in known if (node.address in row.nodes if row.nodes else node.myself))
+    shown = next((node.values.get(name) for node in where if name in node.values), None)
     if shown != after:
         now = "is not shown" if shown is None else f"reads {printable(shown, 80)} now"
         raise Refused(f"{name} {now}, not {after}: somebody has set it since", "nothing was changed; set it by hand")
-    plan = plan_setting(identity, source.name, name, after, before, nodes=nodes)
+    plan = plan_setting(identity, source.name, name, after, before, nodes=where)
     return replace(plan, title=f"Undo: {row.title}", undoes=row.receipt)
 
 

@@ -231,6 +231,36 @@ def _emptied(
     return moves
 
 
+def emptied(shard: Shard, others: Sequence[Shard]) -> list[SlotMove]:
+    """Return the moves of all slots of a shard to others, so that these end up as even as may be by their weights.
+
+    What the others hold themselves stays where it is.
+    """
+    takers = [other for other in others if other.weight > 0]
+    if not takers or not shard.slots:
+        return []
+    weights = sum(other.weight for other in takers)
+    total = sum(len(other.slots) for other in takers) + len(shard.slots)
+    room = {one.node_id: max(0.0, total * one.weight / weights - len(one.slots)) for one in takers}
+    scale = len(shard.slots) / (sum(room.values()) or 1.0)
+    counts = _whole({name: value * scale for name, value in room.items()})
+    slots = sorted(shard.slots)
+    moves, at = [], 0
+    for name, count in counts.items():
+        end = at + int(count)
+        if end > at:
+            moves.append(SlotMove(tuple(slots[at:end]), shard.node_id, name))
+        at = end
+    return moves
+
+
+def taken_evenly(shards: Sequence[Shard], count: int) -> list[int]:
+    """Return `count` slots of several shards, from each in proportion to what it has."""
+    total = sum(len(shard.slots) for shard in shards)
+    counts = _whole({shard.node_id: min(count, total) * len(shard.slots) / (total or 1) for shard in shards})
+    return sorted(slot for shard in shards for slot in sorted(shard.slots)[: int(counts[shard.node_id])])
+
+
 def _joined(moves: Sequence[SlotMove]) -> list[SlotMove]:
     """Join moves of the same way."""
     ways: dict[tuple[str, str], list[int]] = {}

@@ -16,6 +16,7 @@ from cachetui.text import duration, rate, size
 
 if TYPE_CHECKING:
     from cachetui.actions.apply import Outcome, Progress
+    from cachetui.actions.cluster.nodes import Nodes
     from cachetui.actions.plan import Plan
     from cachetui.config import Settings
     from cachetui.source.base import Source
@@ -37,9 +38,14 @@ def confirm(call: Call, settings: Settings, plan: Plan) -> None:
     raise Refused(f"{plan.title}: {why}: nothing was sent", f"look at the dry run, then add --confirm {typed}")
 
 
-async def run(call: Call, settings: Settings, source: Source, plan: Plan) -> Outcome:
-    """Apply a plan; the first signal stops it at the end of its batch. Raises CacheError where it was refused."""
-    from cachetui.actions.apply import Guard, apply
+async def run(
+    call: Call, settings: Settings, source: Source, plan: Plan, *, nodes: Nodes | None = None, rate: float | None = None
+) -> Outcome:
+    """Apply a plan; the first signal stops it at the end of its batch. Raises CacheError where it was refused.
+
+    `nodes` are for plans that speak to each node of a cluster; `rate` is for these too, in keys a second.
+    """
+    from cachetui.actions.apply import Guard, Pacer, apply
     from cachetui.actions.journal import Journal, default_path
 
     journal, guard = Journal(default_path()), Guard(settings.read_only, settings.read_only_reason)
@@ -55,6 +61,8 @@ async def run(call: Call, settings: Settings, source: Source, plan: Plan) -> Out
                 guard=guard,
                 progress=lambda progress: narrator.show(progress_line(progress)),
                 cancel=cancel,
+                pacer=None if rate is None else Pacer(rate),
+                nodes=nodes,
             )
         finally:
             for number in SIGNALS:

@@ -166,6 +166,37 @@ def _log(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grep", metavar="TEXT", help="only entries whose title, commands or user hold this text")
 
 
+def _cluster(parser: argparse.ArgumentParser) -> None:
+    moves = parser.add_argument_group("moving slots (rebalance, move, remove)")
+    moves.add_argument("--by", choices=("slots", "keys", "memory"), default="slots", help="what is balanced (slots)")
+    moves.add_argument(
+        "--weight", metavar="NODE=W", action="append", default=[], help="its share beside the others' 1; 0 empties it"
+    )
+    moves.add_argument(
+        "--threshold", type=_seconds(0, 100, "percent"), default=2.0, metavar="P", help="less than P %% off is left (2)"
+    )
+    moves.add_argument("--empty", action="store_true", help="primaries without slots get some too")
+    moves.add_argument("--slots", metavar="RANGES", help="move: these, as 0-99,105")
+    moves.add_argument("--count", type=_whole(1, 16384), metavar="N", help="move: so many, evenly from --from or all")
+    moves.add_argument("--from", metavar="NODE", dest="from_", action="append", default=[], help="move: --count of it")
+    moves.add_argument("--to", metavar="NODE", help="move: to this primary")
+    moves.add_argument("--rate", type=_whole(1), metavar="N", help="at most N keys a second, where they go one by one")
+    moves.add_argument("--pipeline", type=_whole(1, 10_000), default=100, metavar="N", help="keys in a MIGRATE (100)")
+    moves.add_argument("--classic", action="store_true", help="key by key, also where the server moves slots itself")
+    moves.add_argument("--replace", action="store_true", help="a key on both nodes: the giving node's one counts")
+    nodes = parser.add_argument_group("nodes")
+    nodes.add_argument("--replicas", type=_whole(0, 100), default=0, metavar="N", help="create: so many a primary (0)")
+    nodes.add_argument("--replica", action="store_true", help="add: as a replica of who needs one most")
+    nodes.add_argument("--replica-of", metavar="NODE", help="add: as a replica of this primary")
+    force = nodes.add_mutually_exclusive_group()
+    force.add_argument("--force", action="store_true", help="failover: without the primary, by a vote of the others")
+    force.add_argument("--takeover", action="store_true", help="failover: without anybody; the last resort")
+    nodes.add_argument("--give-up-failed", action="store_true", help="fix: slots of failed primaries; keys are lost")
+    parser.add_argument("--yes", action="store_true", help="do it; without, only the plan is shown")
+    parser.add_argument("--confirm", metavar="NAME", help="the target's name, where the plan asks for it")
+    _json(parser)
+
+
 def _record(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--duration", type=_seconds(0.1, 366 * 86400), metavar="S", help="end after S seconds")
     parser.add_argument("--force", action="store_true", help="overwrite FILE")
@@ -211,6 +242,13 @@ COMMANDS: dict[str, Command] = {
     "policy": Command("TARGET [POLICY]", "show or set eviction policy and memory limit", "policy", _policy, "policy"),
     "config": Command(
         "standalone|redis-cluster|sentinel", "a commented configuration file for a new server", "configure", _config
+    ),
+    "cluster": Command(
+        "create|check|rebalance|move|fix|add|remove|forget|failover TARGET ...",
+        "make, check, balance, mend and change a cluster",
+        "cluster",
+        _cluster,
+        "cluster",
     ),
     "undo": Command("[TARGET] [RECEIPT]", "the way back of what was done last, or of a receipt", "undo", _undo, "undo"),
     "log": Command("", "the journal of what was done", "look", _log, "log"),

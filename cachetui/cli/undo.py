@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterable
 
+from cachetui.actions.cluster.nodes import Nodes
 from cachetui.actions.journal import Journal, default_path
 from cachetui.actions.plan import Plan
 from cachetui.actions.undo import Receipt, newest, plan_of, undoable, undoing
@@ -15,6 +16,8 @@ from cachetui.cli.call import Call, opened
 from cachetui.cli.output import columns, document, iso, write_document, write_line, write_lines
 from cachetui.config import Settings, Target
 from cachetui.errors import BadUsage
+from cachetui.model.slots import counted_slots, slots_in
+from cachetui.source.connect import make_source
 from cachetui.text import duration, size
 
 _RECEIPT = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{8}")
@@ -39,18 +42,18 @@ def undo(call: Call) -> int:
 
 
 async def _undo(call: Call, target: Target, settings: Settings, journal: Journal, row: Receipt | None) -> int:
-    async with opened(target) as source:
+    async with opened(target) as source, Nodes(target, make_source) as nodes:
         if row is None:
             row = await asyncio.to_thread(newest, journal, source.name)
         if row is None:
             raise BadUsage(
                 f"nothing that was done on {source.name} can be undone", "see cachetui log for what was done"
             )
-        plan = await plan_of(source, row)
+        plan = await plan_of(source, row, nodes)
         if not call.options.yes:
             return _preview(call, settings, source.name, plan)
         confirm(call, settings, plan)
-        outcome = await run(call, settings, source, plan)
+        outcome = await run(call, settings, source, plan, nodes=nodes)
     if call.json:
         status = {0: "success", 4: "stopped"}.get(outcome.exit_code, "error")
         head = document("undo", source.name, status=status)
@@ -123,6 +126,8 @@ def _list(call: Call, rows: list[Receipt]) -> int:
 
 
 def _held(row: Receipt) -> str:
+    if row.moves:
+        return counted_slots([slot for slots, _, _ in row.moves for slot in slots_in(slots)])
     if row.kept is None:
         return f"{len(row.back)} setting{'' if len(row.back) == 1 else 's'}"
     return f"{row.kept.keys:,} keys, {size(row.kept.stored_bytes)}"
@@ -137,5 +142,6 @@ def _row_document(row: Receipt) -> dict[str, object]:
         "title": row.title,
         "keys": row.kept.keys if row.kept is not None else None,
         "bytes": row.kept.stored_bytes if row.kept is not None else None,
+        "moves": [{"slots": slots, "from": source, "to": target} for slots, source, target in row.moves],
         "settings": [{"name": name, "before": before, "after": after} for name, before, after in row.back],
     }

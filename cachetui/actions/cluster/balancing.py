@@ -14,7 +14,7 @@ from cachetui.actions.plan import Plan
 from cachetui.actions.plan.members import Member, State
 from cachetui.actions.plan.rebalance import check_whole, cut_moves, move_tasks, plan_moves
 from cachetui.actions.plan.tasks import PIPELINE, Engine
-from cachetui.analysis.layout import THRESHOLD_PERCENT, Shard, balanced
+from cachetui.analysis.layout import THRESHOLD_PERCENT, Shard, balanced, taken_evenly
 from cachetui.errors import BadUsage, Refused
 from cachetui.model import Identity, SlotMove
 from cachetui.model.slots import counted_slots, slots_text
@@ -24,6 +24,8 @@ By = Literal["slots", "keys", "memory"]
 BYS: tuple[By, ...] = get_args(By)
 """What can be balanced."""
 NEARLY_FULL = 0.95
+LOOKS, LOOK_S = 10, 0.3
+"""News takes a moment to reach every node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,16 @@ class Held:
 
 
 async def whole_state(nodes: Nodes) -> State:
-    """Look at the cluster and raise Refused where its nodes do not agree. Raises CacheError."""
-    state = await look(nodes, [str(address) for address in nodes.target.addresses])
-    check_whole(state)
-    return state
+    """Look at the cluster and raise Refused where its nodes do not agree, also after a moment. Raises CacheError."""
+    for _ in range(LOOKS):
+        state = await look(nodes, [str(address) for address in nodes.target.addresses])
+        try:
+            check_whole(state)
+            return state
+        except Refused as error:
+            refused = error
+        await asyncio.sleep(LOOK_S)
+    raise refused
 
 
 async def plan_rebalance(nodes: Nodes, identity: Identity, name: str, wishes: Wishes) -> Plan:
@@ -72,6 +80,7 @@ async def plan_rebalance(nodes: Nodes, identity: Identity, name: str, wishes: Wi
         raise Refused(
             f"nothing to do: no primary is more than {wishes.threshold_percent:g} % off its share of {wishes.by}",
             "a lower --threshold moves more; --empty gives slots to primaries without any",
+            {"nothing": True},
         )
     notes = [f"balanced by {wishes.by}" + (f", from {wishes.threshold_percent:g} % on" if balance.moves else "")]
     if wishes.by == "memory":
@@ -93,13 +102,25 @@ async def plan_move(
         if owners[slot][0] != target.node_id:
             ways.setdefault(owners[slot][0], []).append(slot)
     if not ways:
-        raise Refused(f"nothing to do: {target.address} serves these slots already", "nothing was sent")
+        raise Refused(f"nothing to do: {target.address} serves these slots already", "", {"nothing": True})
     moves = [SlotMove(tuple(some), source, target.node_id) for source, some in ways.items()]
     held = await held_by(nodes, state)
     title = f"Move {counted_slots([slot for move in moves for slot in move.slots])} to {target.address}"
     return await _planned(
         nodes, identity, name, state, moves, held=held, wishes=wishes, notes=[], title=title, undoes=undoes
     )
+
+
+async def slots_from(nodes: Nodes, count: int, *, to: str, givers: Sequence[str] = ()) -> list[int]:
+    """Return `count` slots evenly of `givers`, or of all primaries but `to`. Raises CacheError."""
+    state = await whole_state(nodes)
+    target = primary_named(state, to)
+    chosen = [primary_named(state, words) for words in givers] or state.primaries
+    shards = [Shard(one.node_id, one.address, tuple(one.slots)) for one in chosen if one.node_id != target.node_id]
+    slots = taken_evenly(shards, count)
+    if len(slots) < count:
+        raise BadUsage(f"there are only {len(slots):,} slots to take", "ask for fewer")
+    return slots
 
 
 async def plan_back(
@@ -124,9 +145,11 @@ async def plan_back(
             elif home.node_id != away.node_id:
                 back.setdefault((away.node_id, home.node_id), []).append(slot)
     if not back:
-        raise Refused("none of these slots is where it was moved to any more", "nothing was sent")
+        raise Refused("none of these slots is where it was moved to, or where it came from is gone", "nothing was sent")
     notes = (
-        [f"{counted_slots(alone)} are left where they are: moved again since: {slots_text(alone, 5)}"] if alone else []
+        [f"{counted_slots(alone)} stay: moved again since, or where they came from is gone: {slots_text(alone, 5)}"]
+        if alone
+        else []
     )
     wanted = [SlotMove(tuple(slots), *way) for way, slots in back.items()]
     held = await held_by(nodes, state)

@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from cachetui.actions.cluster.looking import look
 from cachetui.actions.cluster.nodes import Nodes
-from cachetui.actions.cluster.working import addresses_of, differing
+from cachetui.actions.cluster.working import POLL_S, addresses_of, differing
 from cachetui.actions.plan import Plan
 from cachetui.actions.plan.members import State
-from cachetui.actions.plan.tasks import Move
+from cachetui.actions.plan.tasks import Await, Move
 from cachetui.actions.tally import Tally
 from cachetui.errors import CacheError
 from cachetui.model.slots import SLOTS, counted_slots, slots_text
 
+SPREAD_S = 10.0
+"""So long news may take to every node."""
+
 
 async def verify_tasks(plan: Plan, nodes: Nodes, tally: Tally) -> tuple[bool | None, tuple[str, ...]]:
-    """Look at the cluster again. Returns the answer (None: not checked) and its words."""
+    """Look at the cluster again. Returns the answer (None: not checked) and its words.
+
+    News takes a moment to reach every node: they get some seconds to agree.
+    """
     if not tally.done:
         return None, ()
-    try:
-        state = await look(nodes, addresses_of(plan.tasks))
-    except CacheError as error:
-        return None, (f"could not be checked: {error.message}",)
+    left = {task.addresses[0] for task in plan.tasks if isinstance(task, Await) and task.what == "apart"}
+    addresses = [address for address in addresses_of(plan.tasks) if address not in left]
+    end = time.monotonic() + SPREAD_S
+    while True:
+        try:
+            state = await look(nodes, addresses)
+        except CacheError as error:
+            return None, (f"could not be checked: {error.message}",)
+        words = differing(state)
+        if not words or tally.left or time.monotonic() > end:
+            break
+        await asyncio.sleep(POLL_S)
     lines = [f"{address} does not answer: {why}" for address, why in state.silent.items()]
     good = True
     if any(isinstance(task, Move) for task in plan.tasks):
-        good, said = _arrived(plan, state, tally)
+        good, said = _arrived(state, tally)
         lines += said
-    if words := differing(state):
+    if words:
         return (None if tally.left or tally.in_flight else False), (*lines, words)
     leaders = sum(bool(member.slots) for member in state.primaries)
     lines.append(f"{len(state.views)} nodes agree: all {SLOTS:,} slots are served by {leaders} primaries")
     return good, tuple(lines)
 
 
-def _arrived(plan: Plan, state: State, tally: Tally) -> tuple[bool, list[str]]:
+def _arrived(state: State, tally: Tally) -> tuple[bool, list[str]]:
     """Tell whether the moved slots are where they were moved to, or with whoever took that node's place."""
     owners = state.owners()
     moved = {slot: target for (_, target), slots in tally.moved.items() for slot in slots}

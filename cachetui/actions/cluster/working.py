@@ -91,6 +91,8 @@ class Working:
         if isinstance(reply, CacheError) and any(words in reply.message for words in task.missing):
             tally.missing += 1
             return True
+        if isinstance(reply, bytes) and task.says and reply.startswith(task.says):
+            reply = b"OK"
         answer = at_node(reply, task.address) if isinstance(reply, CacheError) else reply
         failed = tally.count([task.command], [answer])
         if failed:
@@ -169,10 +171,14 @@ async def _unknown(nodes: Nodes, addresses: Sequence[str]) -> str:
 
 async def _disagreeing(nodes: Nodes, addresses: Sequence[str]) -> str:
     state = await look(nodes, addresses)
-    if state.silent:
-        return next(iter(state.silent.values()))
+    if silent := [why for address, why in state.silent.items() if address in addresses]:
+        return silent[0]
     if words := differing(state):
         return words
+    first, *others = state.views
+    for view in others:
+        if view.following() != first.following():
+            return f"{first.asked} and {view.asked} disagree on who follows whom"
     for view in state.views:
         info = await nodes.ask(view.asked, "CLUSTER", "INFO")
         text = info.decode("utf-8", "replace") if isinstance(info, bytes) else str(info)

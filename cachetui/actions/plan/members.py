@@ -71,6 +71,10 @@ class View:
         """Return by slot the id of the primary that serves it."""
         return {slot: member.node_id for member in self.members for slot in member.slots}
 
+    def following(self) -> dict[str, str]:
+        """Return the id of its primary by each replica's id."""
+        return {member.node_id: member.primary_id for member in self.members if not member.is_primary}
+
 
 def parse_view(reply: bytes, asked: str) -> View | None:
     """Return the view in a reply to CLUSTER NODES; None for one that makes no sense."""

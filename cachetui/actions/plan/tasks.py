@@ -28,6 +28,8 @@ class Send:
     """A refusal may pass: it is sent again for a while (each try is harmless)."""
     missing: tuple[str, ...] = ()
     """Words of a refusal that mean: it was so already."""
+    says: tuple[bytes, ...] = ()
+    """How an answer begins that is a yes besides OK."""
 
 
 @dataclass(frozen=True, slots=True)
