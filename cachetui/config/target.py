@@ -70,10 +70,19 @@ class Target:
     sentinel_password: Secret | None = None
     tls: Tls | None = None
     """None: plain."""
+    sentinel_tls: Tls | None = None
+    """How to speak TLS with the Sentinels where that differs; None: as with the servers."""
+    sentinel_plain: bool = False
+    """The Sentinels speak no TLS, whatever the servers do."""
     timeout_s: float = TIMEOUT_S
     """Deadline of each call, 1 to 3 seconds for interactive use."""
     path: str = ""
     """The recording of a `replay` target."""
+
+    @property
+    def tls_of_sentinels(self) -> Tls | None:
+        """How to speak with the Sentinels; None: plain."""
+        return None if self.sentinel_plain else self.sentinel_tls or self.tls
 
     @property
     def name(self) -> str:

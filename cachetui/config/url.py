@@ -286,6 +286,26 @@ def _tls_text(field: str) -> Callable[[Target, str, str], Target]:
     return change
 
 
+def _sentinel_tls(target: Target, value: str, url: str) -> Target:
+    """Take in whether the Sentinels speak TLS where the servers may not, or the other way round."""
+    word = value.lower()
+    if word in ("false", "0", "no", "off"):
+        return replace(target, sentinel_plain=True, sentinel_tls=None)
+    if word not in ("true", "1", "yes", "on"):
+        raise BadTarget(f"{url}: sentinel_tls is yes or no", "")
+    return replace(target, sentinel_tls=target.sentinel_tls or target.tls or Tls(), sentinel_plain=False)
+
+
+def _of_sentinels(option: Callable[[Target, str, str], Target]) -> Callable[[Target, str, str], Target]:
+    """Return the option on TLS that holds for the Sentinels alone."""
+
+    def change(target: Target, value: str, url: str) -> Target:
+        changed = option(replace(target, tls=target.sentinel_tls or target.tls), value, url)
+        return replace(target, sentinel_tls=changed.tls, sentinel_plain=False)
+
+    return change
+
+
 def _text(field: str) -> Callable[[Target, str, str], Target]:
     def change(target: Target, value: str, _url: str) -> Target:
         text = Secret(value) if field.endswith("password") else value
@@ -309,4 +329,6 @@ _OPTIONS: dict[str, Callable[[Target, str, str], Target]] = {
     "ssl_cert_reqs": _query_reqs,
     "ssl_check_hostname": _query_check,
 }
+_OPTIONS["sentinel_tls"] = _sentinel_tls
+_OPTIONS |= {f"sentinel_{name}": _of_sentinels(_OPTIONS[name]) for name in tuple(_OPTIONS) if name.startswith("ssl_")}
 _QUERY_NAMES = tuple(f"{name}=" for name in sorted(_OPTIONS.keys() | _FOREIGN_OPTIONS))

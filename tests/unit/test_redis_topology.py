@@ -9,6 +9,8 @@ from cachetui.model import Identity
 from cachetui.source.redis import topology
 from cachetui.source.redis.info import parse_info
 from cachetui.source.redis.replies import as_map, pairs
+from cachetui.source.redis.topology import opinions
+from cachetui.source.redis.topology.opinions import View
 
 SERVER = Identity("redis", "7.0.15", "cluster", "primary", address="10.0.0.1:7000")
 
@@ -56,8 +58,12 @@ def test_maps_and_flat_lists_read_the_same() -> None:
 def test_no_reply_breaks_the_reading(one: object, two: object) -> None:
     topology.cluster(one, two, SERVER, 1.0)
     topology.from_role(one, SERVER, 1.0)
-    names = topology.sentinel_names(one)
-    topology.sentinel(one, dict.fromkeys(names, (two, two)), SERVER, 1.0)
+    group = opinions.read_group(one, (two, one, two, one))
+    views = [View("h:1", groups={"g": group}), View("h:2", tilt=opinions.tilt_of(two))]
+    groups = opinions.gathered(views, {"h:3": "silent"}, given=("h:1",))
+    event = opinions.read_event(one, two, "h:1", 1.0)
+    topology.sentinel(groups, (event,), SERVER, 1.0)
+    topology.of_groups(groups, (), SERVER, 1.0)
 
 
 @given(st.text(max_size=200), st.sampled_from(["primary", "replica", None]))

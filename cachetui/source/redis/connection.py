@@ -198,6 +198,15 @@ class Link:
                 replies.append(error)
         return replies
 
+    async def receive(self) -> object:
+        """Return the next message of a subscription; it waits for ever, so bound it."""
+        return await self._connection.read_response(disconnect_on_error=False)
+
+    async def post(self, command: Sequence[Argument]) -> None:
+        """Send `command` on a subscribed connection: its answer comes as a message."""
+        self.count(command)
+        await self._connection.send_packed_command(self._connection.pack_commands([command]), check_health=False)
+
     async def _greet(self) -> None:
         who = self.credentials
         hello: list[Argument] = ["HELLO", who.protocol]

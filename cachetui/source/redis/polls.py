@@ -6,19 +6,21 @@ import asyncio
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 
 from cachetui.config import Address, Target
-from cachetui.errors import CacheError
+from cachetui.errors import CacheError, Unreachable
 from cachetui.model import ClientList, Identity, SlowLog, Stats, Topology
 from cachetui.source.base import Kind, Polled
 from cachetui.source.redis import info as info_text
 from cachetui.source.redis import topology
-from cachetui.source.redis.connection import CLIENT_NAME, Argument, Credentials
+from cachetui.source.redis.connection import CLIENT_NAME, Credentials
 from cachetui.source.redis.discover import check_primary, endpoint_of
 from cachetui.source.redis.info import Info, parse_info
 from cachetui.source.redis.lists import parse_clients, parse_slowlog
-from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map
+from cachetui.source.redis.members import QUESTIONS, Members, merged
+from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map, as_text
+from cachetui.source.redis.sentinels import Sentinels
 from cachetui.source.redis.session import Arrival, LaneName, Session
 
 SLOWLOG_ENTRIES = 128
@@ -35,6 +37,9 @@ class PolledServer:
         self._target = target
         self._session = Session(_first_address(target), self._find, Credentials.of(target, protocol), self._arrived)
         self._policy: str | None = None
+        self._members: Members | None = None
+        self._sentinels: Sentinels | None = None
+        self._moved: Callable[[str], None] | None = None
 
     @property
     def sent(self) -> Counter[str]:
@@ -64,7 +69,43 @@ class PolledServer:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._sentinels is not None:
+            await self._sentinels.close()
+        if self._members is not None:
+            await self._members.close()
         await self._session.close()
+
+    def watch(self, moved: Callable[[str], None]) -> None:
+        """Listen to the target's Sentinels from now on; call `moved` with what happened when the primary changed.
+
+        By then the next poll asks the new one. Needs a running loop; without Sentinels nothing happens.
+        """
+        self._moved = moved
+        if self._target.kind == "sentinel":
+            self._all_sentinels().listen()
+
+    @property
+    def apart(self) -> frozenset[Kind]:
+        """What can be polled even while the server itself does not answer."""
+        return frozenset({"topology"}) if self._target.kind == "sentinel" else frozenset()
+
+    def _all_sentinels(self) -> Sentinels:
+        if self._sentinels is None:
+            here = "" if self._target.kind == "sentinel" or self.identity is None else self.identity.address
+            self._sentinels = Sentinels(self._target, self._session.sent, switched=self._switched, myself=here)
+            if self._moved is not None:
+                self._sentinels.listen()
+        return self._sentinels
+
+    def _switched(self, group: str, old: str, new: str) -> None:
+        """A Sentinel told that another server is the primary now."""
+        if self._target.kind != "sentinel" or group != as_text(self._target.service or "", 100):
+            return
+        if self.identity is not None and self.identity.address == new and self.identity.role == "primary":
+            return  # another Sentinel told it before
+        self._session.interrupt()
+        if self._moved is not None:
+            self._moved(f"failover: {old} -> {new}")
 
     def _arrived(self, arrival: Arrival) -> None:
         """Take in who answers on a new connection."""
@@ -95,8 +136,13 @@ class PolledServer:
             "clients": self._clients,
             "topology": self._topology,
         }
-        async with self._session.deadline():
-            return await pollers[kind]()
+        try:
+            async with self._session.deadline():
+                return await pollers[kind]()
+        except Unreachable:
+            if kind != "topology" or self._target.kind != "sentinel":
+                raise
+        return await self._without_primary()
 
     async def _server(self, lane: LaneName) -> Identity:
         """Return who answers, connecting first where there is no connection."""
@@ -183,22 +229,39 @@ class PolledServer:
             nodes, about = await self._session.ask_all("lists", [("CLUSTER", "NODES"), ("CLUSTER", "INFO")])
             if not isinstance(nodes, CacheError):
                 return topology.cluster(nodes, None if isinstance(about, CacheError) else about, server, time.time())
-        (reply,) = await self._session.ask_all("lists", [("INFO", "replication")])
-        if not isinstance(reply, CacheError):
-            info = parse_info(reply)
-            return topology.replication(info, self._recognise(info), time.time())
+        replies = await self._session.ask_all("lists", QUESTIONS)
+        if not isinstance(replies[0], CacheError):
+            return await self._replication(merged(replies))
         role = await self._session.ask("lists", "ROLE")
         return topology.from_role(role, self._role_from(role), time.time())
 
+    async def _replication(self, info: Info) -> Topology:
+        """Return the whole replication, and what the Sentinels say of it where the target names any."""
+        server = self._recognise(info)
+        if self._members is None:
+            self._members = Members(self._session.credentials, self._session.sent)
+        if self._target.kind != "sentinel":
+            return topology.replication(info, server, time.time(), await self._members.round(info, server.address))
+        sentinels = self._all_sentinels()
+        groups = await sentinels.groups()
+        also = tuple(member.address for group in groups for member in group.members)
+        others = await self._members.round(info, server.address, also)
+        seen = topology.replication(info, server, time.time(), others)
+        return topology.with_sentinels(seen, groups, sentinels.events)
+
+    async def _without_primary(self) -> Topology:
+        """Return what the Sentinels say while the primary itself does not answer. Raises Unreachable with them all."""
+        sentinels = self._all_sentinels()
+        groups = await sentinels.groups()
+        if not any(group.answered for group in groups):
+            raise Unreachable("neither the primary nor any of its Sentinels answers", "are they started?")
+        here = self.identity or Identity("redis", role="primary", address=groups[0].primary)
+        return topology.of_groups(groups, sentinels.events, here, time.time())
+
     async def _sentinel_topology(self, server: Identity) -> Topology:
-        masters = await self._session.ask("lists", "SENTINEL", "MASTERS")
-        names = topology.sentinel_names(masters)
-        questions: list[Sequence[Argument]] = []
-        for name in names:
-            questions += [("SENTINEL", "REPLICAS", name), ("SENTINEL", "SENTINELS", name)]
-        answers = await self._session.ask_all("lists", questions) if questions else []
-        groups = {name: (answers[2 * at], answers[2 * at + 1]) for at, name in enumerate(names)}
-        return topology.sentinel(masters, groups, server, time.time())
+        sentinels = self._all_sentinels()
+        groups = await sentinels.groups()
+        return topology.sentinel(groups, sentinels.events, server, time.time())
 
 
 def _first_address(target: Target) -> Address:

@@ -19,7 +19,7 @@ from typing import Literal
 from redis.exceptions import RedisError
 
 from cachetui.config import Address
-from cachetui.errors import Busy, CacheError
+from cachetui.errors import Busy, CacheError, Unreachable
 from cachetui.source import faults, probe
 from cachetui.source.redis.busy import explained
 from cachetui.source.redis.connection import Argument, Credentials, Link, RefusedReply, command_name
@@ -86,6 +86,9 @@ class Session:
         """What the last connection speaks: RESP2 or RESP3."""
         self._busy_since: float | None = None
         self._switched = False
+        self._interrupted = 0
+        """How often everything that waited was ended."""
+        self._waiting: set[asyncio.Timeout] = set()
         self._connecting = asyncio.Lock()
 
     @property
@@ -100,14 +103,34 @@ class Session:
             await self._drop(lane)
 
     @asynccontextmanager
-    async def deadline(self) -> AsyncIterator[None]:
-        """Bound everything inside by the deadline of one call."""
+    async def deadline(self, *, to_the_end: bool = False) -> AsyncIterator[None]:
+        """Bound everything inside by the deadline of one call; `interrupt` ends it early, but not `to_the_end`."""
         limit = self._credentials.timeout_s
+        interrupted = self._interrupted
         try:
-            async with asyncio.timeout(limit):
-                yield
+            async with asyncio.timeout(limit) as bound:
+                if not to_the_end:
+                    self._waiting.add(bound)
+                try:
+                    yield
+                finally:
+                    self._waiting.discard(bound)
         except TimeoutError as error:
+            if self._interrupted != interrupted and not to_the_end:
+                raise Unreachable(f"{self.address} is no longer the primary", "asked again by itself") from error
             raise faults.timed_out(self.address, limit) from error
+
+    def interrupt(self) -> None:
+        """Connect anew before the next use, and end what waits for an answer now: another server has taken over.
+
+        What may be a write under way is left to its own end.
+        """
+        self.renew()
+        self._interrupted += 1
+        waiting, self._waiting = self._waiting, set()
+        for bound in waiting:
+            if not bound.expired():
+                bound.reschedule(0)
 
     async def ask(self, lane: LaneName, *command: Argument) -> object:
         """Return the reply of one command; a refusal is raised."""

@@ -264,7 +264,7 @@ class RedisSource(PolledServer):
     async def _execute_few(self, commands: Sequence[Command]) -> list[object]:
         sent = False
         try:
-            async with self._session.deadline():
+            async with self._session.deadline(to_the_end=True):
                 await self._session.ask_all("keys", [])
                 sent = True
                 return await self._session.ask_all("keys", commands)
@@ -283,7 +283,7 @@ class RedisSource(PolledServer):
         """Send MULTI ... EXEC under WATCH, if the checks hold."""
         from cachetui.source.redis.transaction import transact
 
-        async with self._session.deadline():
+        async with self._session.deadline(to_the_end=True):
             return await transact(self._session, watched, checks, commands)
 
     def why_not(self, capability: Capability) -> str | None:

@@ -3,7 +3,7 @@
 from cachetui.model.slots import SLOTS
 from cachetui.source.redis.topology.cluster import cluster
 from cachetui.source.redis.topology.replication import from_role, replication
-from cachetui.source.redis.topology.sentinel import sentinel, sentinel_names
+from cachetui.source.redis.topology.sentinel import of_groups, sentinel, with_sentinels
 from cachetui.source.redis.topology.words import address_of, as_text_lines
 
 __all__ = [
@@ -12,7 +12,8 @@ __all__ = [
     "as_text_lines",
     "cluster",
     "from_role",
+    "of_groups",
     "replication",
     "sentinel",
-    "sentinel_names",
+    "with_sentinels",
 ]
