@@ -11,7 +11,7 @@ from cachetui.feeds.history import History
 from cachetui.feeds.record import FLUSH_S, Recorder
 from cachetui.model import ClientList, Evidence, Identity, SlowLog, Stats, Topology, Trouble
 from cachetui.model.trouble import LINK_CODES
-from cachetui.source.base import KINDS, Kind, Polled, Source
+from cachetui.source.base import KINDS, Followed, Kind, Polled, Source
 
 __all__ = ["FeedEvent", "FeedState", "Feeds"]
 
@@ -69,6 +69,8 @@ class Feeds:
         self._epoch: float | None = None
         self._flushing: asyncio.TimerHandle | None = None
         self._closed = False
+        self._apart = frozenset(source.apart) if isinstance(source, Followed) else frozenset()
+        self._watching = False
 
     @property
     def wanted(self) -> frozenset[Kind]:
@@ -153,6 +155,9 @@ class Feeds:
         if self._closed:
             return
         running = self._recorded | self._wanted
+        if running and not self._watching and isinstance(self.source, Followed):
+            self._watching = True
+            self.source.watch(self._moved)
         if self.frozen and self.recorder is None:
             running &= {"stats"}
         for kind in KINDS:
@@ -160,6 +165,12 @@ class Feeds:
                 self._feeds[kind] = self._new_feed(kind)
             if kind in self._feeds:
                 self._feeds[kind].set_active(kind in running)
+
+    def _moved(self, words: str) -> None:
+        """Another server has taken over: note it in the history, and ask it at once."""
+        self.history.mark(words, self.source.now())
+        self._lost = False
+        self.poke()
 
     def _new_feed(self, kind: Kind) -> Feed:
         if self._epoch is None:
@@ -173,7 +184,7 @@ class Feeds:
             guard_s=self._guard_s,
         )
         stats = self._feeds.get("stats")
-        if stats is not None and stats.lost and stats.trouble is not None:
+        if stats is not None and stats.lost and stats.trouble is not None and kind not in self._apart:
             feed.hold(stats.trouble)
         return feed
 
@@ -210,7 +221,8 @@ class Feeds:
         if kind == "stats":
             if lost:
                 self._lost = True
-                failing += [other for other in self._others() if self._feeds[other].hold(trouble)]
+                bound = (other for other in self._others() if other not in self._apart)
+                failing += [other for other in bound if self._feeds[other].hold(trouble)]
             elif self._lost:
                 self._release()
         elif lost and self.trouble is None and "stats" in self._feeds:

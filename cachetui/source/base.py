@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 from cachetui.errors import CacheError
@@ -266,4 +266,21 @@ class Source(Protocol):
 
     def why_not(self, capability: Capability) -> str | None:
         """Return None when `capability` can be used here, else a sentence that says why not."""
+        ...
+
+
+@runtime_checkable
+class Followed(Protocol):
+    """A source whose server may be replaced by another one, and that is told of it by somebody else."""
+
+    @property
+    def apart(self) -> Collection[Kind]:
+        """What can be polled even while the server itself does not answer."""
+        ...
+
+    def watch(self, moved: Callable[[str], None]) -> None:
+        """Listen from now on; `moved` is called in the loop with what happened when another server took over.
+
+        By then the next poll asks that one. Needs a running loop.
+        """
         ...
