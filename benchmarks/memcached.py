@@ -213,7 +213,7 @@ def cost(server: Memcached) -> None:
         try:
             for _ in range(COST_S):
                 for kind in ("stats", "topology", "clients", "slowlog"):
-                    await source.poll(kind)  # type: ignore[arg-type]
+                    await source.poll(kind)
                 await asyncio.sleep(1)
         finally:
             await source.close()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 
 from cachetui.errors import CacheError, Refused, Unsupported
 from cachetui.source.base import Command
-from cachetui.source.memcached.keys import check, written
+from cachetui.source.memcached.keys import check, reply_or_error, written
 from cachetui.text import printable
 
 _READ = frozenset({"readonly"})
@@ -34,6 +35,7 @@ _WORD = re.compile(rb"[^\x00-\x20\x7f]{1,250}")
 _NUMBER = re.compile(rb"-?\d{1,20}")
 _SETTING = re.compile(rb"C[1-9]\d{0,19}|F\d{1,10}|T-?\d{1,12}|M[ESR]")
 """What `ms` may be told: the version it replaces, client flags, seconds to live, the mode."""
+_PLAIN_NAMES = re.compile(rb"(?:[^\x00-\x20\x7f]{1,250}\n)*+")
 _DELETED = {b"HD": b"DELETED", b"NF": b"NOT_FOUND", b"EX": b"EXISTS"}
 _TOUCHED = {b"HD": b"TOUCHED", b"EN": b"NOT_FOUND"}
 _STORED = {b"HD": b"STORED", b"EX": b"EXISTS", b"NF": b"NOT_FOUND", b"NS": b"NOT_STORED"}
@@ -91,6 +93,27 @@ def wired(command: Command, known_odd: set[bytes]) -> Wire | CacheError:
     if not all(_WORD.fullmatch(word) for word in command):
         return _malformed(name)
     return Wire(name, None, b" ".join(command) + b"\r\n")
+
+
+def deletes(commands: Sequence[Command]) -> tuple[list[bytes], bytes] | None:
+    """Return the keys and the bytes for the wire where all commands delete plain names; None for any others.
+
+    What `wired` does for each command, done for all of them at once: half a million take it.
+    """
+    if set(map(len, commands)) != {2} or set(map(itemgetter(0), commands)) != {b"delete"}:
+        return None
+    keys = list(map(itemgetter(1), commands))
+    lines = b"\n".join(keys) + b"\n"
+    if lines.count(b"\n") != len(keys) or _PLAIN_NAMES.fullmatch(lines) is None:
+        return None
+    return keys, b"md " + b"\r\nmd ".join(keys) + b"\r\n"
+
+
+def deleted(lines: Sequence[bytes]) -> list[object]:
+    """Return what `delete` would have replied, from the lines that `md` did."""
+    if lines.count(b"HD") == len(lines):
+        return [b"DELETED"] * len(lines)
+    return [_DELETED.get(line) or reply_or_error(line, "delete") for line in lines]
 
 
 def _on_a_key(name: str, command: Command, known_odd: set[bytes]) -> Wire | CacheError:

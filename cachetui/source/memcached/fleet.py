@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from cachetui.errors import CacheError, Unreachable
 from cachetui.model import KeyFacts, Value
-from cachetui.source.memcached.commands import Wire
+from cachetui.source.memcached.commands import Wire, deleted
 from cachetui.source.memcached.connection import Connection
 from cachetui.source.memcached.keys import (
     debug_line,
@@ -173,6 +173,38 @@ class Fleet:
             if not self.several:
                 raise
             return [error] * len(wires)
+
+    async def delete(self, keys: Sequence[bytes], data: bytes) -> list[object]:
+        """Send deletes of plain `keys`, as `data`, to every server and return the replies.
+
+        Old copies stay behind where a ring changes, so each server is told of each key; one that
+        does not answer is in the way of its own keys only.
+        """
+        if not self.several:
+            return await self._delete_at(self.servers[0], keys, data)
+
+        async def at(server: Server) -> list[object]:
+            try:
+                return await self._delete_at(server, keys, data, patient=False)
+            except CacheError as error:
+                return [error] * len(keys)
+
+        answers = dict(zip(self.servers, await asyncio.gather(*map(at, self.servers)), strict=True))
+        merged_replies: list[object] = []
+        for place, key in enumerate(keys):
+            reply = answers[self.home(key)][place]
+            if not isinstance(reply, CacheError) and any(one[place] == b"DELETED" for one in answers.values()):
+                reply = b"DELETED"
+            merged_replies.append(reply)
+        return merged_replies
+
+    async def _delete_at(
+        self, server: Server, keys: Sequence[bytes], data: bytes, *, patient: bool = True
+    ) -> list[object]:
+        async def read(connection: Connection) -> list[object]:
+            return deleted(await connection.lines(len(keys)))
+
+        return await server.bulk(data, read, sent={"delete": len(keys)}, patient=patient)
 
 
 def _replies_reader(wires: Sequence[Wire]) -> Callable[[Connection], Awaitable[list[object]]]:

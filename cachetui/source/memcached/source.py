@@ -24,7 +24,7 @@ from cachetui.model import (
 )
 from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, Kind, Polled
 from cachetui.source.globs import compiled
-from cachetui.source.memcached.commands import Wire, flags_of, wired
+from cachetui.source.memcached.commands import Wire, deletes, flags_of, wired
 from cachetui.source.memcached.connection import Connection, Login, reply_error
 from cachetui.source.memcached.enumeration import STEP, Enumerations
 from cachetui.source.memcached.fleet import Fleet, merged
@@ -293,6 +293,10 @@ class MemcachedSource:
         A command that is not one of memcached's, or whose words cannot be sent safely, is
         refused here. In a fleet a server's failure stands in the places of its commands.
         """
+        if commands and (found := deletes(commands)) is not None:
+            replies = await self._fleet.delete(*found)
+            self._raise_when_none_answers(replies)
+            return replies
         wires = [wired(command, self._scans.odd_keys) for command in commands]
         if not self._fleet.several:
             return await self._execute_alone(wires)
@@ -305,13 +309,13 @@ class MemcachedSource:
         answers = await asyncio.gather(
             *(self._fleet.run(server, [ready[at] for at in indices]) for server, indices in by_server.items())
         )
-        replies: dict[int, list[object]] = {}
+        told: dict[int, list[object]] = {}
         for indices, answered in zip(by_server.values(), answers, strict=True):
             for at, reply in zip(indices, answered, strict=True):
-                replies.setdefault(at, []).append(reply)
-        if replies:
-            self._raise_when_none_answers([reply for some in replies.values() for reply in some])
-        return [merged(replies[at]) if isinstance(wire, Wire) else wire for at, wire in enumerate(wires)]
+                told.setdefault(at, []).append(reply)
+        if told:
+            self._raise_when_none_answers([reply for some in told.values() for reply in some])
+        return [merged(told[at]) if isinstance(wire, Wire) else wire for at, wire in enumerate(wires)]
 
     async def _execute_alone(self, wires: Sequence[Wire | CacheError]) -> list[object]:
         ready = [wire for wire in wires if isinstance(wire, Wire)]
@@ -338,6 +342,8 @@ class MemcachedSource:
         return places
 
     def _raise_when_none_answers(self, replies: list[object]) -> None:
+        if not isinstance(replies[0], Unreachable):
+            return
         errors = [reply for reply in replies if isinstance(reply, Unreachable)]
         if errors and len(errors) == len(replies):
             raise self._fleet.none_answers(errors)
