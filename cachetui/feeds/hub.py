@@ -167,8 +167,9 @@ class Feeds:
                 self._feeds[kind].set_active(kind in running)
 
     def _moved(self, words: str) -> None:
-        """Another server has taken over: note it in the history, and ask it at once."""
-        self.history.mark(words, self.source.now())
+        """Another server has taken over: note it in the history, once, and ask it at once."""
+        if words:
+            self.history.mark(words, self.source.now())
         self._lost = False
         self.poke()
 

@@ -281,6 +281,6 @@ class Followed(Protocol):
     def watch(self, moved: Callable[[str], None]) -> None:
         """Listen from now on; `moved` is called in the loop with what happened when another server took over.
 
-        By then the next poll asks that one. Needs a running loop.
+        Without words it repeats what it said before. By then the next poll asks that one. Needs a running loop.
         """
         ...

@@ -24,6 +24,8 @@ from cachetui.source.redis.sentinels import Sentinels
 from cachetui.source.redis.session import Arrival, LaneName, Session
 
 SLOWLOG_ENTRIES = 128
+MOVES = 3
+"""So often one poll begins again because another server took over."""
 MANY_CLIENTS_BYTES = 150_000
 """CLIENT LIST of some 500 clients: from here on it is parsed in a thread."""
 
@@ -40,6 +42,7 @@ class PolledServer:
         self._members: Members | None = None
         self._sentinels: Sentinels | None = None
         self._moved: Callable[[str], None] | None = None
+        self._last_move = ("", "")
 
     @property
     def sent(self) -> Counter[str]:
@@ -101,11 +104,12 @@ class PolledServer:
         """A Sentinel told that another server is the primary now."""
         if self._target.kind != "sentinel" or group != as_text(self._target.service or "", 100):
             return
+        again, self._last_move = self._last_move == (old, new), (old, new)
         if self.identity is not None and self.identity.address == new and self.identity.role == "primary":
             return  # another Sentinel told it before
         self._session.interrupt()
         if self._moved is not None:
-            self._moved(f"failover: {old} -> {new}")
+            self._moved("" if again else f"failover: {old} -> {new}")
 
     def _arrived(self, arrival: Arrival) -> None:
         """Take in who answers on a new connection."""
@@ -136,13 +140,16 @@ class PolledServer:
             "clients": self._clients,
             "topology": self._topology,
         }
-        try:
-            async with self._session.deadline():
-                return await pollers[kind]()
-        except Unreachable:
-            if kind != "topology" or self._target.kind != "sentinel":
-                raise
-        return await self._without_primary()
+        for _ in range(MOVES):
+            try:
+                async with self._session.deadline():
+                    return await pollers[kind]()
+            except Unreachable as error:
+                if "moved" not in error.detail and kind in self.apart:
+                    return await self._without_primary(error)
+                if "moved" not in error.detail:
+                    raise
+        raise Unreachable(f"the primary of {self.name} changes again and again", "asked again by itself")
 
     async def _server(self, lane: LaneName) -> Identity:
         """Return who answers, connecting first where there is no connection."""
@@ -249,14 +256,14 @@ class PolledServer:
         seen = topology.replication(info, server, time.time(), others)
         return topology.with_sentinels(seen, groups, sentinels.events)
 
-    async def _without_primary(self) -> Topology:
+    async def _without_primary(self, error: CacheError) -> Topology:
         """Return what the Sentinels say while the primary itself does not answer. Raises Unreachable with them all."""
         sentinels = self._all_sentinels()
         groups = await sentinels.groups()
         if not any(group.answered for group in groups):
             raise Unreachable("neither the primary nor any of its Sentinels answers", "are they started?")
         here = self.identity or Identity("redis", role="primary", address=groups[0].primary)
-        return topology.of_groups(groups, sentinels.events, here, time.time())
+        return topology.of_groups(groups, sentinels.events, here, time.time(), error.message)
 
     async def _sentinel_topology(self, server: Identity) -> Topology:
         sentinels = self._all_sentinels()

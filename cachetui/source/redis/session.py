@@ -117,7 +117,7 @@ class Session:
                     self._waiting.discard(bound)
         except TimeoutError as error:
             if self._interrupted != interrupted and not to_the_end:
-                raise Unreachable(f"{self.address} is no longer the primary", "asked again by itself") from error
+                raise Unreachable(f"{self.address} is no longer the primary", "ask again", {"moved": True}) from error
             raise faults.timed_out(self.address, limit) from error
 
     def interrupt(self) -> None:

@@ -153,7 +153,7 @@ def _opinion(view: View, name: str) -> Opinion:
     return Opinion(
         view.address,
         primary=group.named,
-        flags=flags_of(group.about),
+        flags=flags_of(_about_primary(group)) or (() if _about_primary(group) else ("failover_in_progress",)),
         tilt=view.tilt,
         quorum=as_int(group.about.get("quorum")),
         sentinels=None if others is None else others + 1,
@@ -163,6 +163,11 @@ def _opinion(view: View, name: str) -> Opinion:
         check=group.check,
         version=view.version,
     )
+
+
+def _about_primary(group: GroupView) -> Mapping[str, object]:
+    """Return what is said of the primary; nothing while a replica is named already and the entry is the old one's."""
+    return group.about if place(group.about.get("ip"), group.about.get("port")) == group.named else {}
 
 
 def _setting(name: str, found: Counter[str]) -> str:
@@ -175,7 +180,9 @@ def _setting(name: str, found: Counter[str]) -> str:
 def _members(primary: str, known: Sequence[GroupView]) -> tuple[Watched, ...]:
     """Return the primary and its replicas with what any of the Sentinels that follow it holds of them."""
     following = [group for group in known if group.named == primary]
-    seen: dict[str, list[Mapping[str, object]]] = {primary: [group.about for group in following]} if primary else {}
+    seen: dict[str, list[Mapping[str, object]]] = {}
+    if primary:
+        seen[primary] = [_about_primary(group) for group in following]
     for group in following:
         for one in group.replicas:
             seen.setdefault(place(one.get("ip"), one.get("port")), []).append(one)
@@ -255,7 +262,7 @@ def _votes(group: SentinelGroup, head: str) -> Iterable[str]:
 
 _WORDS = {
     "+switch-master": "the primary changed",
-    "+sdown": "one Sentinel cannot reach it",
+    "+sdown": "cannot be reached",
     "-sdown": "it is reached again",
     "+odown": "enough Sentinels agree that it is down",
     "-odown": "they agree no longer that it is down",
@@ -301,7 +308,7 @@ def read_event(channel: object, payload: object, sentinel: str, at: float) -> Se
     >>> read_event(b"+switch-master", b"m 10.0.0.1 6379 10.0.0.2 6379", "s:1", 1.0).words
     'the primary changed: 10.0.0.1:6379 -> 10.0.0.2:6379'
     >>> read_event(b"+sdown", b"slave 10.0.0.3:6379 10.0.0.3 6379 @ m 10.0.0.1 6379", "s:1", 1.0).words
-    'replica 10.0.0.3:6379: one Sentinel cannot reach it'
+    'replica 10.0.0.3:6379: cannot be reached'
     """
     name, parts = as_text(channel, 60), as_text(payload, 300).split(" ")
     words = _WORDS.get(name, "")

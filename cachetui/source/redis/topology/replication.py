@@ -149,8 +149,12 @@ class _Tree:
         return sorted({**listed, **claiming, **lost}.items(), key=lambda entry: _order(entry[0]))
 
     def nodes(self) -> Iterator[Node]:
-        """Yield the top, its replicas, and below each of them its own."""
-        yield from self._down(self.top(), "", {}, set())
+        """Yield the top and below each server its replicas; then other primaries that were replicas once."""
+        seen: set[str] = set()
+        yield from self._down(self.top(), "", {}, seen)
+        for address, report in self.reports.items():
+            if address not in seen and report.info.fields.get("role") == "master":
+                yield from self._down(address, "", {}, seen)
 
     def _down(self, address: str, primary: str, parts: Mapping[str, str], seen: set[str]) -> Iterator[Node]:
         if address in seen:
@@ -250,6 +254,8 @@ def _troubles(node: Node, tree: _Tree) -> Iterator[str]:
         report = tree.reports.get(node.address)
         why = report.error.removeprefix("cannot be asked: ").removeprefix(f"{node.address} ") if report else ""
         yield f"{name} is down" + (f": it {why}" if why else "")
+    elif node.role == "primary" and not node.primary and node.address != tree.top():
+        yield f"{node.address} says that it is a primary too: what is written there will be lost when it follows again"
     elif own is not None and node.primary and own.link_up is False:
         yield from _link_troubles(node, own, tree)
     elif node.primary and node.state != "online":

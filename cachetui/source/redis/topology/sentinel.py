@@ -22,11 +22,15 @@ def sentinel(
 
 
 def of_groups(
-    groups: Sequence[SentinelGroup], events: tuple[SentinelEvent, ...], server: Identity, taken_at: float
+    groups: Sequence[SentinelGroup],
+    events: tuple[SentinelEvent, ...],
+    server: Identity,
+    taken_at: float,
+    why: str = "",
 ) -> Topology:
-    """Return the data servers as the Sentinels see them: for when the primary itself does not answer."""
+    """Return the data servers as the Sentinels see them: for when the primary itself does not answer, and `why`."""
     nodes = tuple(_watched(member, group) for group in groups for member in group.members)
-    problems = tuple(problem for group in groups for problem in group.problems)
+    problems = tuple(filter(None, (why, *(problem for group in groups for problem in group.problems))))
     summary = "; ".join(f"{_head(group)}, the primary does not answer" for group in groups)
     return Topology(taken_at, server, nodes, summary, problems, _facts(groups), tuple(groups), events)
 
@@ -38,6 +42,13 @@ def with_sentinels(seen: Topology, groups: Sequence[SentinelGroup], events: tupl
     told = [problem for problem in seen.problems if not any(_same_server(problem, other) for other in problems)]
     held = {member.address: member for group in groups for member in group.members}
     nodes = tuple(_with_flags(node, held.get(node.address)) for node in seen.nodes)
+    shown = {node.address for node in nodes}
+    nodes += tuple(
+        replace(_watched(member, group), note="as the Sentinels see it")
+        for group in groups
+        for member in group.members
+        if member.address not in shown and member.address != group.primary
+    )
     heads = [_head(group) for group in groups]
     summary = "; ".join([*heads, seen.summary])
     return replace(
