@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 from cachetui.demo.actors import FIRST_PAUSE_S, TROUBLES, Ledger, Pace, connect, repeat, run_all, send
 from cachetui.demo.servers import MAXMEMORY_BYTES
 from cachetui.demo.shop import PAGE_PREFIX, Command, Shop, session_name
-from cachetui.patterns import CacheAside, CircuitBreaker
+from cachetui.patterns.aio import CacheAside, CircuitBreaker
 
 FULL_SHARE = 0.97
 FULL_BYTES = int(MAXMEMORY_BYTES * FULL_SHARE)

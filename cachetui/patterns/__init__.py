@@ -1,6 +1,33 @@
-"""Caching patterns as a small library, usable without the rest of cachetui."""
+"""Caching patterns as a small library, usable without the rest of cachetui.
+
+Here are the classes for threads; `cachetui.patterns.aio` has the same names for asyncio. They take redis-py clients
+(`Redis`, Sentinel's, `RedisCluster`) and pymemcache clients, and load only the library of the client they are given.
+"""
 
 from cachetui.patterns.breaker import CircuitBreaker
-from cachetui.patterns.cache_aside import CacheAside, CacheUnavailable
+from cachetui.patterns.codec import Codec, Json, MessagePack, Raw
+from cachetui.patterns.counts import Counts
+from cachetui.patterns.errors import Backlogged, CacheUnavailable, LargeValue, Rejected, Unsupported
+from cachetui.patterns.guard import Bulkhead
+from cachetui.patterns.local import Local
+from cachetui.patterns.threads import CacheAside, Tags, Versioned, WriteThrough
 
-__all__ = ["CacheAside", "CacheUnavailable", "CircuitBreaker"]
+__all__ = [
+    "Backlogged",
+    "Bulkhead",
+    "CacheAside",
+    "CacheUnavailable",
+    "CircuitBreaker",
+    "Codec",
+    "Counts",
+    "Json",
+    "LargeValue",
+    "Local",
+    "MessagePack",
+    "Raw",
+    "Rejected",
+    "Tags",
+    "Unsupported",
+    "Versioned",
+    "WriteThrough",
+]

@@ -2,221 +2,328 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
+import math
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
-
-from redis.exceptions import RedisError, ResponseError
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, NamedTuple
 
 from cachetui.patterns.breaker import CircuitBreaker
+from cachetui.patterns.codec import Codec, Serialiser
+from cachetui.patterns.counts import Counts
+from cachetui.patterns.entry import Entry
+from cachetui.patterns.errors import Unreadable
+from cachetui.patterns.guard import FAILED, Bulkhead, Guard, OnError
+from cachetui.patterns.local import Local
+from cachetui.patterns.running import Abandoned, Flight
+from cachetui.patterns.store import Face, Lease, bind
+from cachetui.patterns.tags import TagSets
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+log = logging.getLogger("cachetui.patterns")
 
-Loader = Callable[[str], Awaitable[bytes | None]]
-"""Fetches the value of a key (without the prefix) from the source of truth; None means: there is none."""
-
-ABSENT = b"\x00cachetui:absent\x00"
-"""What is stored for a key the loader has no value for."""
-
-_FAILED = object()
-"""The cache gave no answer; not to be confused with its answer None."""
-
-
-class CacheUnavailable(RedisError):
-    """The breaker is open and `on_error` is `raise`."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.002, 0.05
 
 
-@dataclass(slots=True)
-class Counts:
-    """What a `CacheAside` has done since it was made."""
+class Load(NamedTuple):
+    """How to get a value from the source of truth."""
 
-    hits: int = 0
-    """Lookups that the cache answered (also with a stored absence)."""
-    misses: int = 0
-    """Lookups that the cache answered with nothing."""
-    loads: int = 0
-    """Calls of the loader."""
-    joined: int = 0
-    """Gets that shared the lookup or load of another one."""
-    cache_errors: int = 0
-    """Cache calls that failed or were refused by the breaker."""
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    named: dict[str, Any]
+    tags: tuple[str, ...]
 
 
-@dataclass(slots=True, eq=False)
-class _Flight:
-    task: asyncio.Task[bytes | None] | None = None
-    storing: asyncio.Task[None] | None = None
-    outdated: bool = False
+class CacheAsideCore:
+    """Reads through a cache.
 
+    `loader(key)` fetches from the source of truth; None means: there is none. `ttl_s` is how long a value is kept,
+    `jitter` spreads it: each lives a time drawn evenly from `ttl_s * (1 - jitter)` to `ttl_s * (1 + jitter)`, so that
+    values stored together do not expire together. With `negative_ttl_s` an absence is kept that long too.
+    With `stale_s` a value past its time is still returned for so long, while one caller refreshes it in the
+    background. With `early` (1.0 is a good value) a refresh in the background begins at random before the time is
+    over, the sooner the longer a load takes (XFetch). `codec` makes bytes of values; without one, values are bytes.
+    `tags` belong to every key. `local` keeps a first level in this process.
 
-class CacheAside:
-    """Reads through a Redis-like cache, for asyncio.
+    Guarantees:
 
-    `ttl_s` is how long a value is kept, `jitter` spreads it: each value lives a time drawn evenly from
-    `ttl_s * (1 - jitter)` to `ttl_s * (1 + jitter)`, so that values stored together do not expire together.
-    With `negative_ttl_s`, an absence (the loader's None) is kept that long too, with the same jitter.
-    Each cache call ends within `timeout_s`. `client` must give bytes; with a `BlockingConnectionPool` many gets at
-    once wait for a connection, with a plain pool that has run out they count as failed cache calls.
+    - In one process, concurrent gets of one missing key share one load. Among all processes one loads, under a lease
+      of `lease_s`; the others wait up to `wait_s` for its value and then load on their own, without storing.
+    - A stale load never overwrites: a value is stored only under a lease that `invalidate`, a `WriteThrough` and a
+      later lease end. A process that was paused, and one whose load began before a change, store nothing.
+    - When `invalidate` has returned, the keys are gone from the cache and no load that began before it stores. It
+      raises if the cache did not confirm, in both modes, because an old value might still be there.
+    - A get returns a value at most `ttl_s * (1 + jitter) + stale_s` old (by this machine's clock), plus its own time.
+    - The loader's error reaches every get that waited for that load, and is never stored. While a value is stale, a
+      loader that fails is tried again after `lease_s` and the stale value is returned.
+    - With `on_error="bypass"`, a cache that is down, stalled, full or holds something unreadable never fails a `get`:
+      the loader answers. With `"raise"`, the cache's own error is raised. With a `breaker`, a cache that gives no
+      answer costs nothing while the breaker is open.
+    - With asyncio, each cache call ends within `timeout_s`, and a caller that is cancelled does not disturb the
+      others. With threads the limit is the client's own `socket_timeout`: set one, and retries to none.
 
-    Guarantees, within one process:
-
-    - Concurrent gets of one key share one lookup and one load, however many there are. A caller that is
-      cancelled does not disturb the others.
-    - The loader's error reaches every get that waited for that load, and is never stored: the next get loads.
-    - With `on_error="bypass"`, a cache that is down, stalled, full or holds a value of another type never fails
-      a `get`: the loader answers. With `"raise"`, the cache's own error is raised.
-    - When `invalidate` has returned, the keys are gone from the cache, a get that starts afterwards loads anew,
-      and no load that began before it stores its result. It raises if the cache did not confirm, in both modes,
-      because an old value might still be there.
-    - With a `breaker`, a cache that gives no answer costs nothing while the breaker is open.
-
-    Not guaranteed: other processes load on their own, and one that read the source of truth before a change may
-    store the old value after our `invalidate`; it lives at most `ttl_s * (1 + jitter)`. The same holds for a store
-    of our own that timed out: the server may still have it in its hands.
+    Not guaranteed: a failover of Redis may lose an `invalidate` that was confirmed (replication is not synchronous);
+    then an old value lives at most its time. Under Memcached times are whole seconds.
     """
+
+    _face: Face
 
     def __init__(
         self,
-        client: Redis,
-        loader: Loader,
+        client: Any,
+        loader: Callable[..., Any],
         ttl_s: float,
         *,
         prefix: str = "",
         jitter: float = 0.1,
         negative_ttl_s: float | None = None,
-        on_error: Literal["bypass", "raise"] = "bypass",
+        stale_s: float = 0.0,
+        early: float = 0.0,
+        lease_s: float = 5.0,
+        wait_s: float = 2.0,
+        codec: Codec | Serialiser | None = None,
+        tags: Iterable[str] = (),
+        local: Local | None = None,
+        on_error: OnError = "bypass",
         breaker: CircuitBreaker | None = None,
+        bulkhead: Bulkhead | None = None,
         timeout_s: float = 1.0,
         rng: random.Random | None = None,
     ) -> None:
-        if ttl_s <= 0 or (negative_ttl_s is not None and negative_ttl_s <= 0) or timeout_s <= 0:
-            raise ValueError("ttl_s, negative_ttl_s and timeout_s must be more than 0")
-        if not 0 <= jitter < 1:
-            raise ValueError("jitter must be at least 0 and less than 1")
-        if on_error not in ("bypass", "raise"):
-            raise ValueError("on_error must be 'bypass' or 'raise'")
-        self.ttl_s = ttl_s
-        self.prefix = prefix
-        self.jitter = jitter
-        self.negative_ttl_s = negative_ttl_s
-        self.on_error = on_error
-        self.breaker = breaker
-        self.timeout_s = timeout_s
+        if min(ttl_s, lease_s, timeout_s) <= 0 or (negative_ttl_s is not None and negative_ttl_s <= 0):
+            raise ValueError("ttl_s, negative_ttl_s, lease_s and timeout_s must be more than 0")
+        if not 0 <= jitter < 1 or min(stale_s, early, wait_s) < 0:
+            raise ValueError("jitter must be at least 0 and less than 1, stale_s, early and wait_s at least 0")
+        self.ttl_s, self.prefix, self.jitter, self.negative_ttl_s = ttl_s, prefix, jitter, negative_ttl_s
+        self.stale_s, self.early, self.wait_s = stale_s, early, wait_s
         self.counts = Counts()
-        self._client = client
-        self._loader = loader
+        self._lease_ms = max(1, round(lease_s * 1000))
+        self._codec = codec if isinstance(codec, Codec) else Codec(codec)
+        self._loader, self._own_tags, self._prefix = loader, tuple(tags), prefix.encode()
         self._rng = rng or random.Random()
-        self._joinable: dict[str, _Flight] = {}
-        self._flights: dict[str, set[_Flight]] = {}
+        self._store, self._runtime = bind(client, self._face)
+        self._guard = Guard(
+            self._store,
+            self._runtime,
+            self.counts,
+            timeout_s=timeout_s,
+            on_error=on_error,
+            breaker=breaker,
+            bulkhead=bulkhead,
+        )
+        self._tag_sets = TagSets(self._store) if self._own_tags else None
+        self._local = local.bind(client, self._face, self._prefix) if local is not None else None
+        self._lock = threading.Lock()  # never held while anything is awaited
+        self._flights: dict[str, Flight] = {}
+        self._refreshing: set[str] = set()
 
-    async def get(self, key: str) -> bytes | None:
-        """Return the value of `key`, or None where the loader has none.
+    # ----- what the faces offer
 
-        Raises the loader's own error, and with `on_error="raise"` a `RedisError`, `OSError` or `TimeoutError`
-        of the cache.
-        """
-        flight = self._joinable.get(key)
-        if flight is None:
-            flight = self._joinable[key] = _Flight()
-            self._flights.setdefault(key, set()).add(flight)
-            flight.task = asyncio.ensure_future(self._fetch(key, flight))
-            flight.task.add_done_callback(_retrieve)
-        else:
-            self.counts.joined += 1
-        assert flight.task is not None
-        return await asyncio.shield(flight.task)
+    async def _get(self, key: str, load: Load | None = None) -> Any:
+        name, local, stamp = self._prefix + key.encode(), self._local, 0
+        if local is not None:
+            kept, stamp = local.look(name)
+            if kept is not None:
+                self.counts.hits += 1
+                self.counts.local_hits += 1
+                return self._value(kept)
+        return await self._share(key, name, load or self._plain(key), stamp)
 
-    async def invalidate(self, *keys: str) -> int:
-        """Remove `keys` from the cache and return how many it held. Call it after the source has changed.
-
-        Raises a `RedisError`, `OSError` or `TimeoutError` when the cache did not confirm.
-        """
-        if not keys:
+    async def _invalidate(self, keys: Iterable[str]) -> int:
+        names = {key: self._prefix + key.encode() for key in keys}
+        if not names:
             return 0
-        storing = []
-        for key in keys:
-            self._joinable.pop(key, None)
-            for flight in self._flights.get(key, ()):
-                flight.outdated = True
-                if flight.storing is not None:
-                    storing.append(flight.storing)
-        if storing:
-            await asyncio.wait(storing)
-        async with asyncio.timeout(self.timeout_s):
-            removed: int = await self._client.unlink(*(self.prefix + key for key in keys))
-        for key in keys:
-            # A get that came in meanwhile may have seen the old value: nobody may join it any more.
-            self._joinable.pop(key, None)
+        self._forget(names)
+        removed: int = await self._guard.sure(self._store.remove, list(names.values()))
+        # A get that came in meanwhile may have seen the old value: nobody may join it any more.
+        self._forget(names)
         return removed
 
-    async def _fetch(self, key: str, flight: _Flight) -> bytes | None:
+    async def _close(self) -> None:
+        if self._local is not None:
+            self._local.close()
+        await self._runtime.settle()
+
+    # ----- reading
+
+    def _plain(self, key: str) -> Load:
+        return Load(self._loader, (key,), {}, self._own_tags)
+
+    def _read(self, data: bytes) -> tuple[Entry, Any] | None:
+        """Return what lies in the cache and its value, None when it cannot be read."""
         try:
-            found = await self._lookup(key)
-            if found is not None:
-                return None if found == ABSENT else found
-            self.counts.loads += 1
-            value = await self._loader(key)
-            # No await between this check and the start of the store, so that `invalidate` sees one or the other.
-            if not flight.outdated:
-                flight.storing = asyncio.ensure_future(self._store(key, value))
-                flight.storing.add_done_callback(_retrieve)
-                await flight.storing
-            return value
+            entry = Entry.decode(data)
+            return entry, self._value(entry)
+        except Unreadable:
+            self.counts.unreadable += 1
+            return None
+
+    def _value(self, entry: Entry) -> Any:
+        return None if entry.body is None else self._codec.unpack(entry.body, entry.packed)
+
+    def _is_due(self, entry: Entry) -> bool:
+        """Tell whether a value is past its time, or is chosen to be refreshed before (XFetch)."""
+        now_ms = time.time() * 1000
+        if self.early:
+            now_ms -= entry.cost_ms * self.early * math.log(1.0 - self._rng.random())
+        return now_ms >= entry.fresh_until_ms
+
+    def _forget(self, names: dict[str, bytes]) -> None:
+        with self._lock:
+            for key in names:
+                self._flights.pop(key, None)
+        if self._local is not None:
+            self._local.drop(names.values())
+
+    # ----- loading
+
+    async def _share(self, key: str, name: bytes, load: Load, stamp: int) -> Any:
+        """Look the key up and load it where that is needed, or wait for another caller who does."""
+        while True:
+            with self._lock:
+                flight = self._flights.get(key)
+                leading = flight is None
+                if flight is None:
+                    flight = self._flights[key] = self._runtime.flight()
+                else:
+                    self.counts.joined += 1
+            if leading:
+                return await self._lead(key, name, load, stamp, flight)
+            try:
+                return await flight.wait()
+            except Abandoned:
+                continue
+
+    async def _lead(self, key: str, name: bytes, load: Load, stamp: int, flight: Flight) -> Any:
+        try:
+            found = await self._guard.run(self._store.get, name)
+            read = None if found is None or found is FAILED else self._read(found)
+        except BaseException as error:
+            self._landed(key, flight)
+            flight.settle(error=error)
+            raise
+        if read is None:
+            self.counts.misses += found is None
+            # A cache that gave no answer is not asked again.
+            work = self._alone(load) if found is FAILED else self._fetch(name, load)
+            return await flight.lead(self._fly(key, flight, work))
+        self.counts.hits += 1
+        entry, value = read
+        if entry.fresh_until_ms and self._is_due(entry):
+            self.counts.stale += 1
+            self._start_refresh(key, name, load)
+        elif self._local is not None:
+            self._local.keep(name, entry, stamp)
+        self._landed(key, flight)
+        flight.settle(value)
+        return value
+
+    async def _fly(self, key: str, flight: Flight, work: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return await work
         finally:
-            if self._joinable.get(key) is flight:
-                del self._joinable[key]
-            flights = self._flights[key]
-            flights.discard(flight)
-            if not flights:
+            self._landed(key, flight)
+
+    def _landed(self, key: str, flight: Flight) -> None:
+        """Let nobody join a flight any more."""
+        with self._lock:
+            if self._flights.get(key) is flight:
                 del self._flights[key]
 
-    async def _lookup(self, key: str) -> bytes | None:
-        found = await self._guarded(lambda: self._client.get(self.prefix + key))
-        if found is _FAILED:
-            return None
-        if found is None:
-            self.counts.misses += 1
-        else:
-            self.counts.hits += 1
-        return cast("bytes | None", found)
+    async def _fetch(self, name: bytes, load: Load) -> Any:
+        """Take the lease and load; while somebody else has it, wait for his value."""
+        until, pause_s, unreadable = time.monotonic() + self.wait_s, FIRST_PAUSE_S, False
+        while True:
+            held = await self._guard.run(self._store.lease, name, self._lease_ms, unreadable)
+            if isinstance(held, Lease):
+                return await self._load_and_fill(held, load)
+            if held is FAILED:
+                return await self._alone(load)
+            if held is not None:
+                if (read := self._read(held)) is not None:
+                    self.counts.waited += 1
+                    return read[1]
+                unreadable = True
+                continue
+            if time.monotonic() >= until:
+                return await self._alone(load)
+            await self._runtime.sleep(pause_s * self._rng.uniform(0.7, 1.3))
+            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
-    async def _store(self, key: str, value: bytes | None) -> None:
-        ttl_s = self.ttl_s if value is not None else self.negative_ttl_s
-        if ttl_s is None or value == ABSENT:
-            return
-        spread = self._rng.uniform(1 - self.jitter, 1 + self.jitter)
-        px = max(1, round(ttl_s * spread * 1000))
-        stored = ABSENT if value is None else value
-        await self._guarded(lambda: self._client.set(self.prefix + key, stored, px=px))
+    async def _alone(self, load: Load) -> Any:
+        return self._same(await self._load(load))
 
-    async def _guarded(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Make one cache call within the time limit; on failure return `_FAILED`, or raise, as `on_error` says."""
-        breaker = self.breaker
-        if breaker is not None and not breaker.allow():
-            self.counts.cache_errors += 1
-            if self.on_error == "raise":
-                raise CacheUnavailable("the circuit breaker is open: the cache did not answer lately")
-            return _FAILED
+    async def _load(self, load: Load) -> Any:
+        self.counts.loads += 1
+        return await self._runtime.call(load.function, *load.args, **load.named)
+
+    async def _load_and_fill(self, lease: Lease, load: Load, refresh: bool = False) -> Any:
+        """Load and store under a lease; a failed load gives the lease back, unless it was a refresh."""
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(self.timeout_s):
-                answer = await call()
-        except (RedisError, OSError, TimeoutError) as error:
-            self.counts.cache_errors += 1
-            if breaker is not None:
-                # An error reply is an answer: the server lives.
-                breaker.succeeded() if isinstance(error, ResponseError) else breaker.failed()
-            if self.on_error == "raise":
-                raise
-            return _FAILED
-        if breaker is not None:
-            breaker.succeeded()
-        return answer
+            # Before the load: who invalidates the tag from now on finds the key and ends the lease.
+            tagged = not load.tags or await self._tag(lease.name, load.tags) is not FAILED
+            value = await self._load(load)
+            framed = self._frame(value, time.monotonic() - began) if tagged else None
+        except BaseException:
+            if not refresh:
+                await self._give_back(lease, False)
+            raise
+        if framed is None:
+            await self._give_back(lease, refresh)
+        else:
+            self.counts.refused += await self._guard.run(self._store.fill, lease, *framed) is False
+        return self._same(value)
 
+    async def _give_back(self, lease: Lease, remove: bool) -> None:
+        try:
+            await self._guard.run(self._store.release, lease, remove)
+        except self._store.failures as error:
+            log.debug("a lease was not given back and runs out: %s", type(error).__name__)
 
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Mark a task's error as seen, for the case that every caller was cancelled."""
-    if not task.cancelled():
-        task.exception()
+    def _same(self, value: Any) -> Any:
+        return None if value is None else self._codec.kept(value)
+
+    def _frame(self, value: Any, cost_s: float) -> tuple[bytes, int] | None:
+        """Return what to store and for how many milliseconds; None for what is not to be stored."""
+        life_s = self.ttl_s if value is not None else self.negative_ttl_s
+        if life_s is None:
+            return None
+        life_ms = max(1, round(life_s * self._rng.uniform(1 - self.jitter, 1 + self.jitter) * 1000))
+        if value is None:
+            return Entry(None).encode(), life_ms
+        packed = self._codec.pack(value)
+        if packed is None:
+            self.counts.refused += 1
+            return None
+        fresh_until_ms = round(time.time() * 1000) + life_ms if self.stale_s or self.early else 0
+        entry = Entry(*packed, fresh_until_ms, round(cost_s * 1000))
+        return entry.encode(), life_ms + round(self.stale_s * 1000)
+
+    async def _tag(self, name: bytes, tags: tuple[str, ...]) -> Any:
+        if self._tag_sets is None:
+            self._tag_sets = TagSets(self._store)
+        life_ms = round((self.ttl_s * (1 + self.jitter) + self.stale_s) * 1000) + self._lease_ms
+        return await self._guard.run(self._tag_sets.add, name, tags, life_ms)
+
+    # ----- refreshing in the background
+
+    def _start_refresh(self, key: str, name: bytes, load: Load) -> None:
+        with self._lock:
+            if key in self._refreshing:
+                return
+            self._refreshing.add(key)
+        if not self._runtime.spawn(self._refresh(key, name, load)):
+            self._refreshing.discard(key)
+
+    async def _refresh(self, key: str, name: bytes, load: Load) -> None:
+        try:
+            held = await self._guard.run(self._store.lease, name, self._lease_ms, True)
+            if isinstance(held, Lease):
+                await self._load_and_fill(held, load, refresh=True)
+        except Exception as error:
+            self.counts.refresh_errors += 1
+            log.warning("a stale value could not be refreshed: %s", type(error).__name__, exc_info=error)
+        finally:
+            self._refreshing.discard(key)

@@ -15,8 +15,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from cachetui.patterns import CacheAside
-from cachetui.patterns.cache_aside import ABSENT
+from cachetui.patterns.aio import CacheAside
+from cachetui.patterns.entry import Entry
 from tests.servers.launch import Server
 
 
@@ -144,9 +144,9 @@ async def test_an_absence_is_kept_only_when_asked_for(client: Redis) -> None:
 
 async def test_a_value_that_looks_like_an_absence_is_not_mistaken_for_one(client: Redis) -> None:
     database = Database()
-    database.rows |= {"a": ABSENT, "empty": b""}
+    database.rows |= {"a": Entry(None).encode(), "empty": b""}
     cache = CacheAside(client, database.load, 60, negative_ttl_s=60)
-    assert [await cache.get("a") for _ in range(2)] == [ABSENT, ABSENT]
+    assert [await cache.get("a") for _ in range(2)] == [Entry(None).encode(), Entry(None).encode()]
     assert [await cache.get("empty") for _ in range(2)] == [b"", b""] and database.calls["empty"] == 1
 
 
