@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cachetui import text
@@ -44,6 +44,8 @@ _SUBCOMMANDS = frozenset(
         "XINFO",
     ]
 )
+_ON_KEYS = frozenset(("MEMORY", "OBJECT", "XGROUP", "XINFO"))
+"""Those whose subcommands name a key."""
 _KEY_AT = {"BITOP": 2, "SINTERCARD": 2, "ZUNION": 2, "ZINTER": 2, "ZDIFF": 2, "ZINTERCARD": 2, "LMPOP": 2, "ZMPOP": 2}
 _KEY_AT |= {"FCALL": 3, "FCALL_RO": 3, "BLMPOP": 3, "BZMPOP": 3, "EVAL": 3, "EVAL_RO": 3, "EVALSHA": 3, "EVALSHA_RO": 3}
 _SCRIPTS = frozenset({"EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"})
@@ -84,11 +86,11 @@ class SlowGroup:
     """Who sent them, most often first, at most three: the connection's name, else its host."""
 
 
-def group(entries: Iterable[SlowEntry]) -> tuple[SlowGroup, ...]:
-    """Return the entries grouped by shape, the largest total time first."""
+def group(entries: Iterable[SlowEntry], by: Callable[[SlowEntry], str] | None = None) -> tuple[SlowGroup, ...]:
+    """Return the entries grouped by shape (or what `by` says of each), the largest total time first."""
     by_shape: dict[str, list[SlowEntry]] = {}
     for entry in entries:
-        by_shape.setdefault(shape(entry), []).append(entry)
+        by_shape.setdefault((by or shape)(entry), []).append(entry)
     groups = [_group(name, members) for name, members in by_shape.items()]
     return tuple(sorted(groups, key=lambda g: (-g.total_us, -g.count, g.shape)))
 
@@ -115,6 +117,23 @@ def shape(entry: SlowEntry) -> str:
     if key is not None:
         words.append(key_shape(key))
     return " ".join(words)
+
+
+def prefix(entry: SlowEntry) -> str:
+    """Return what the entry's key begins with, up to its first separator; its command where no key is known.
+
+    >>> prefix(SlowEntry(1, 0.0, 5, (b"get", b"user:42:profile"))), prefix(SlowEntry(1, 0.0, 5, (b"ping",)))
+    ('user:*', 'PING')
+    """
+    name = text.printable(entry.args[0], SHAPE_WIDTH).upper() if entry.args else ""
+    if entry.event:
+        key = entry.args[-1] if entry.args else None
+    else:
+        key = _key(name, entry.args) if name not in _SUBCOMMANDS or name in _ON_KEYS else None
+    if key is None:
+        return name or "(empty)"
+    first, colon, _ = key.partition(b":")
+    return f"{text.printable(first, SHAPE_WIDTH)}:*" if colon else key_shape(key)
 
 
 def key_shape(key: bytes) -> str:

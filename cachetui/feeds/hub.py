@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from cachetui.feeds.feed import GUARD_S, Feed, FeedState, interval_of
 from cachetui.feeds.history import History
 from cachetui.feeds.record import FLUSH_S, Recorder
+from cachetui.feeds.slow_log import SlowLogKeeper
 from cachetui.model import ClientList, Evidence, Identity, SlowLog, Stats, Topology, Trouble
 from cachetui.model.trouble import LINK_CODES
 from cachetui.source.base import KINDS, Followed, Kind, Polled, Source
@@ -53,6 +54,8 @@ class Feeds:
         self.latest: dict[Kind, Polled] = {}
         """The newest snapshot of each kind, however old it is."""
         self.history = History(self.interval_s)
+        self._raw: dict[Kind, Polled] = {}
+        self._slow = SlowLogKeeper()
         self.recorder: Recorder | None = None
         self.frozen = False
         self._on_event = on_event
@@ -203,16 +206,18 @@ class Feeds:
             await self._failed(kind, trouble)
 
     async def _answered(self, kind: Kind, snapshot: Polled) -> None:
-        known = snapshot is self.latest.get(kind)
+        known = snapshot is self._raw.get(kind)
         news = not known or kind in self._troubled
-        self.latest[kind] = snapshot
+        self._raw[kind] = snapshot
+        if not known:
+            self.latest[kind] = self._slow.keep(snapshot) if isinstance(snapshot, SlowLog) else snapshot
         self._troubled.discard(kind)
         if isinstance(snapshot, Stats):
             self.history.append(snapshot)
         if self._is_another_server() or (kind == "stats" and self._lost):
             self._release()
         if news:
-            self._tell(FeedEvent(kind, snapshot, None, self.source.now()))
+            self._tell(FeedEvent(kind, self.latest[kind], None, self.source.now()))
         if not known:
             await self._record(kind, snapshot)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cachetui.model.latency import Latency
 from cachetui.model.replication import Replication, SentinelEvent, SentinelGroup
 from cachetui.model.stats import Identity
 from cachetui.model.topology import HotSlot, Membership, NodeFigures
@@ -24,6 +25,10 @@ class SlowEntry:
     client_name: str = ""
     event: str = ""
     """Memcached: fetch, store, evict, ...; empty for a slow log entry."""
+    log: str = ""
+    """`large-request` or `large-reply` of Valkey's command log; empty: the slow log."""
+    size_bytes: int | None = None
+    """Of a large request or reply."""
     node: str = ""
     """The node of a cluster that has it; empty where one server was asked."""
 
@@ -43,6 +48,12 @@ class SlowLog:
     """What a reader must know: "memcached has no slow log: live events", ..."""
     skipped: int = 0
     """Events lost because they came too fast (Memcached `watch`)."""
+    latency: Latency | None = None
+    """What the server says of its own latency."""
+    kept: int = 0
+    """Entries that the server no longer holds."""
+    missed: int = 0
+    """Entries that came and went between two polls, of those that are kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from cachetui.ui.panes.config import ConfigPane
 from cachetui.ui.panes.findings import FindingsPane
 from cachetui.ui.panes.journal import JournalPane
 from cachetui.ui.panes.keys import KeysPane
+from cachetui.ui.panes.latency import LatencyPane
 from cachetui.ui.panes.pane import Pane
 from cachetui.ui.panes.slow import SlowPane
 from cachetui.ui.panes.stats import StatsPane
@@ -103,7 +104,7 @@ class Overview(View):
             lambda: [
                 StatsPane(id="overview-stats"),
                 KeysPane(id="overview-keys", compact=True),
-                SlowPane(id="overview-slow", grouped=True),
+                SlowPane(id="overview-slow", by="shape"),
                 TopologyPane(id="overview-topology"),
             ],
         )
@@ -147,7 +148,7 @@ class Overview(View):
 MAKERS: dict[str, Callable[[], View]] = {
     "overview": Overview,
     "keys": lambda: View("keys", lambda: [KeysPane(id="keys-pane")]),
-    "slow": lambda: View("slow", lambda: [SlowPane(id="slow-pane")]),
+    "slow": lambda: View("slow", lambda: [SlowPane(id="slow-pane"), LatencyPane(id="latency-pane")]),
     "topology": lambda: View("topology", lambda: [TopologyPane(id="topology-pane")]),
     "clients": lambda: View("clients", lambda: [ClientsPane(id="clients-pane")]),
     "findings": lambda: View("findings", lambda: [FindingsPane(id="findings-pane")]),

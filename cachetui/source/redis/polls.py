@@ -17,13 +17,13 @@ from cachetui.source.redis import topology
 from cachetui.source.redis.connection import CLIENT_NAME, Credentials
 from cachetui.source.redis.discover import check_primary, endpoint_of
 from cachetui.source.redis.info import Info, parse_info
-from cachetui.source.redis.lists import parse_clients, parse_slowlog
+from cachetui.source.redis.lists import parse_clients
 from cachetui.source.redis.members import QUESTIONS, Members, merged
-from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_map, as_text
+from cachetui.source.redis.replies import as_bytes, as_int, as_list, as_text
 from cachetui.source.redis.sentinels import Sentinels
 from cachetui.source.redis.session import Arrival, LaneName, Session
+from cachetui.source.redis.slow import SlowReader
 
-SLOWLOG_ENTRIES = 128
 MOVES = 3
 """So often one poll begins again because another server took over."""
 MANY_CLIENTS_BYTES = 150_000
@@ -43,6 +43,7 @@ class PolledServer:
         self._sentinels: Sentinels | None = None
         self._moved: Callable[[str], None] | None = None
         self._last_move = ("", "")
+        self._slow = SlowReader()
 
     @property
     def sent(self) -> Counter[str]:
@@ -205,18 +206,7 @@ class PolledServer:
 
     async def _slowlog(self) -> SlowLog:
         server = await self._server("lists")
-        entries, total, threshold = await self._session.ask_all(
-            "lists",
-            [
-                ("SLOWLOG", "GET", SLOWLOG_ENTRIES),
-                ("SLOWLOG", "LEN"),
-                ("CONFIG", "GET", "slowlog-log-slower-than"),
-            ],
-        )
-        if isinstance(entries, CacheError):
-            raise entries
-        threshold_us = as_int(next(iter(as_map(threshold).values()), None))
-        return SlowLog(time.time(), server, parse_slowlog(entries), as_int(total), threshold_us)
+        return await self._slow.read(self._session, server)
 
     async def _clients(self) -> ClientList:
         server = await self._server("lists")

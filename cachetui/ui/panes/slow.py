@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from cachetui import text
-from cachetui.analysis.slow import SlowGroup, group
+from cachetui.analysis.heat import heat
+from cachetui.analysis.slow import SlowGroup, group, prefix
 from cachetui.model import SlowEntry
 from cachetui.source.base import Kind
 from cachetui.ui.line import Line, line
@@ -30,19 +31,45 @@ _GROUPS = (
     Column("last", 11),
 )
 _EVENT_GROUPS = (Column("times", 6, "right"), Column("event and shape"), Column("last", 11))
+By = Literal["", "shape", "prefix"]
+_NEXT: dict[By, By] = {"": "shape", "shape": "prefix", "prefix": ""}
+HEAT_FROM = 18
+"""Rows from which there is room for the heat map."""
+HEAT_LABEL = 9
+_SHADES, _ASCII_SHADES = " ░▒▓█", " .:*#"
+
+
+def heat_lines(entries: Sequence[SlowEntry], now: float, width: int, *, ascii_only: bool = False) -> list[Line]:
+    """Return the entries as shades: time from left to right, the longest on top."""
+    spans = max(0, width - HEAT_LABEL - 1)
+    found = heat(entries, spans, now)
+    if found is None:
+        return []
+    shades = _ASCII_SHADES if ascii_only else _SHADES
+    most = max(max(row) for row in found.counts)
+    lines = []
+    for least_us, row in zip(found.least_us, found.counts, strict=True):
+        # Any shade means some: one among hundreds must not look like none.
+        drawn = "".join(shades[0 if not number else 1 + (len(shades) - 2) * number // most] for number in row)
+        label = f">{text.duration(least_us / 1e6)}" if least_us else "shorter"
+        style = "bad" if least_us >= 300_000 else "warn" if least_us >= 30_000 else "accent"
+        lines.append(line((text.fit(label, HEAT_LABEL, "right") + " ", "muted"), (drawn, style)))
+    span, reach = text.duration(found.span_s), text.duration(found.span_s * spans)
+    words = f"each column {span}, {reach} in all; {shades[-1]} = {most}"
+    return [*lines, line((" " * (HEAT_LABEL + 1) + text.fit(words, spans), "muted"))]
 
 
 class SlowPane(TablePane):
-    """SLOWLOG newest first; `b` groups it by command shape."""
+    """SLOWLOG newest first; `b` groups it by command shape, and then by prefix."""
 
     heading = "Slow"
     kinds: ClassVar[tuple[Kind, ...]] = ("slowlog",)
     detail_rows = 5
 
-    def __init__(self, *, id: str, grouped: bool = False) -> None:
+    def __init__(self, *, id: str, by: By = "") -> None:
         super().__init__(id=id)
         self.table = Table(_ENTRIES, follows=True)
-        self.grouped = grouped
+        self.by: By = by
 
     def title(self, scene: Scene) -> str:
         log = scene.evidence.slowlog
@@ -53,14 +80,22 @@ class SlowPane(TablePane):
             words += f" · over {text.duration(log.threshold_us / 1e6)}"
         elif log.threshold_us is not None:
             words += " · switched off (slowlog-log-slower-than -1)"
-        return words + (" · by shape" if self.grouped else "")
+        return words + (f" · by {self.by}" if self.by else "")
 
     def notes(self, scene: Scene) -> list[Line]:
         log = scene.evidence.slowlog
         words = [log.note] if log is not None and log.note else []
         if log is not None and log.skipped:
             words.append(f"{text.count(log.skipped)} events came too fast and are not shown")
-        return [line((text.fit(word, self.content_size.width), "muted")) for word in words]
+        if log is not None and log.kept:
+            words.append(f"{text.count(log.kept)} of them the server has forgotten; they are kept here")
+        if log is not None and log.missed:
+            words.append(f"{text.count(log.missed)} came and went between two looks: slowlog-max-len is too small")
+        width, height = self.content_size
+        lines = [line((text.fit(word, width), "muted")) for word in words]
+        if log is not None and height >= HEAT_FROM:
+            lines += heat_lines(log.entries, scene.now, width, ascii_only=scene.settings.ascii)
+        return lines
 
     def empty_words(self, scene: Scene) -> str:
         trouble = scene.states["slowlog"].trouble if "slowlog" in scene.states else None
@@ -73,17 +108,18 @@ class SlowPane(TablePane):
         if log is None:
             return []
         events = any(entry.event for entry in log.entries)
-        if self.grouped:
+        if self.by:
             self.table.columns = _EVENT_GROUPS if events else _GROUPS
-            return [_group_row(found, events, scene.now) for found in group(log.entries)]
+            found = group(log.entries, prefix if self.by == "prefix" else None)
+            return [_group_row(one, events, scene.now) for one in found]
         self.table.columns = _EVENTS if events else _ENTRIES
         return [_event_row(entry, scene.now) if events else _entry_row(entry, scene.now) for entry in log.entries]
 
     def detail(self, scene: Scene, width: int) -> list[Line]:
         log, row = scene.evidence.slowlog, self.table.current
-        if log is None or row is None or self.grouped:
+        if log is None or row is None or self.by:
             return []
-        entry = next((e for e in log.entries if e.entry_id == row.row_id), None)
+        entry = next((e for e in log.entries if _row_id(e) == row.row_id), None)
         if entry is None:
             return []
         words = "  ".join(text.printable(arg, 2000) for arg in entry.args)
@@ -100,7 +136,7 @@ class SlowPane(TablePane):
 
     def command(self, command_id: str) -> bool:
         if command_id == "group":
-            self.grouped = not self.grouped
+            self.by = _NEXT[self.by]
             self.table.sort_column = None
             if self.scene is not None:
                 self.show(self.scene)
@@ -121,14 +157,23 @@ def _entry_row(entry: SlowEntry, now: float) -> Row:
     command = " ".join(text.printable(arg, 200) for arg in entry.args[:8])
     style = "bad" if (entry.duration_us or 0) >= 1_000_000 else "warn" if (entry.duration_us or 0) >= 100_000 else ""
     took = text.duration(None if entry.duration_us is None else entry.duration_us / 1e6)
+    if entry.size_bytes is not None:
+        took = text.size(entry.size_bytes)
+    if entry.log:
+        command = f"({entry.log}) {command}"
+    who = f"{entry.node} < {entry.client}" if entry.node else entry.client
     cells = (
         (text.clock(entry.at, now), "muted"),
         (took, style),
         (command, ""),
-        (entry.client, "muted"),
+        (who, "muted"),
         (entry.client_name, "muted"),
     )
-    return Row(entry.entry_id, cells, (entry.at, entry.duration_us, command, entry.client, entry.client_name))
+    return Row(_row_id(entry), cells, (entry.at, entry.duration_us, command, who, entry.client_name))
+
+
+def _row_id(entry: SlowEntry) -> tuple[str, str, int, float]:
+    return entry.node, entry.log, entry.entry_id, entry.at
 
 
 def _event_row(entry: SlowEntry, now: float) -> Row:
@@ -139,4 +184,4 @@ def _event_row(entry: SlowEntry, now: float) -> Row:
         (key, ""),
         (entry.client, "muted"),
     )
-    return Row(entry.entry_id, cells, (entry.at, entry.event, key, entry.client))
+    return Row(_row_id(entry), cells, (entry.at, entry.event, key, entry.client))
