@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from cachetui.errors import CacheError, Unreachable
@@ -19,6 +20,7 @@ from cachetui.source.memcached.keys import (
     value_line,
     value_reader,
 )
+from cachetui.source.memcached.rings import Fit, Ring, best_fit, rings
 from cachetui.source.memcached.server import Server
 
 T = TypeVar("T")
@@ -29,8 +31,11 @@ class Fleet:
 
     def __init__(self, servers: Sequence[Server]) -> None:
         self.servers = tuple(servers)
-        self._ring: Callable[[str], str] | None = None
-        self._by_name = {_ring_name(server): server for server in servers}
+        self._rings: tuple[Ring, ...] = ()
+        self.ring: Ring | None = None
+        """How keys are spread; None: one server has them all, or nothing had to be known yet."""
+        self.fit: Fit | None = None
+        """How well the best rule explains where keys were seen; None: none were."""
 
     @property
     def several(self) -> bool:
@@ -60,18 +65,26 @@ class Fleet:
         return type(first)(said, first.hint, {"sent": False} if none_sent else None)
 
     def home(self, key: bytes) -> Server:
-        """Return where pymemcache's HashClient would put `key`."""
+        """Return where `key` belongs: by the rule that explains what was seen, else as pymemcache's HashClient does."""
         if not self.several:
             return self.servers[0]
-        if self._ring is None:
-            from pymemcache.client.rendezvous import RendezvousHash
+        if self.ring is None:
+            self.ring = self.known_rings()[0]
+        return self.servers[self.ring.home(key)]
 
-            self._ring = RendezvousHash(list(self._by_name)).get_node
-        try:
-            text = key.decode()
-        except UnicodeDecodeError:
-            text = repr(key)  # HashClient formats bytes just so
-        return self._by_name[self._ring(text)]
+    def known_rings(self) -> tuple[Ring, ...]:
+        """Return the usual rules for these servers."""
+        if not self._rings:
+            self._rings = rings([server.address for server in self.servers])
+        return self._rings
+
+    def learn_places(self, seen: Mapping[int, Sequence[bytes]]) -> None:
+        """Find out by which rule clients spread keys, from some names by server."""
+        if not self.several or not any(seen.values()):
+            return
+        self.fit = best_fit(self.known_rings(), seen)
+        if self.fit.explains:
+            self.ring = self.fit.ring
 
     def at_home(self, keys: Iterable[bytes]) -> dict[Server, list[bytes]]:
         """Return the keys by the server where each ought to be."""
@@ -96,8 +109,12 @@ class Fleet:
             for server, some in elsewhere.items():
                 for key, facts in (await self._facts_at({server: some})).items():
                     if facts.exists:
-                        found[key] = facts
+                        found[key] = replace(facts, note=self._astray(key, server, facts.note))
         return found
+
+    def _astray(self, key: bytes, server: Server, note: str) -> str:
+        words = f"on {server.name}, belongs on {self.home(key).name}"
+        return f"{note}; {words}" if note else words
 
     async def _facts_at(self, places: dict[Server, list[bytes]]) -> dict[bytes, KeyFacts]:
         async def at(server: Server, keys: list[bytes]) -> list[KeyFacts]:
@@ -129,6 +146,9 @@ class Fleet:
                 trouble = trouble or error
                 continue
             if value.facts.exists:
+                if server is not home:
+                    astray = replace(value.facts, note=self._astray(key, server, value.facts.note))
+                    return replace(value, facts=astray)
                 return value
             gone = gone or value
         if trouble is not None or gone is None:
@@ -225,12 +245,6 @@ def _replies_reader(wires: Sequence[Wire]) -> Callable[[Connection], Awaitable[l
 def _said(line: bytes, wire: Wire) -> object:
     said = wire.says.get(line) if wire.says else None
     return said or reply_or_error(line, wire.name)
-
-
-def _ring_name(server: Server) -> str:
-    """Return the server as HashClient names it."""
-    address = server.address
-    return address.path or f"{address.host}:{address.port}"
 
 
 def merged(replies: Sequence[object]) -> object:

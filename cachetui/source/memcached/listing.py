@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from cachetui.errors import CacheError, NotACache, TlsFailed, Unreachable, Unsupported
@@ -36,10 +36,14 @@ class MemcachedEnumeration:
         type_: str | None,
         known: CacheError | None,
         learn: Callable[[Counter[str], set[bytes], CacheError | None], None],
+        places: Callable[[Mapping[int, Sequence[bytes]]], None],
     ) -> None:
-        """`known` is why listing was refused before; `learn` is told commands, odd names and a new refusal."""
+        """`known` is why listing was refused before; `learn` is told commands, odd names and a new refusal.
+
+        `places` is told some names of each server at the end.
+        """
         self._servers, self._sink, self._match, self._type = servers, sink, match, type_
-        self._known, self._learn = known, learn
+        self._known, self._learn, self._places = known, learn, places
         self._walk: Walk | None = None
         self._state: Literal["running", "ended", "cancelled", "failed"] = "running"
         self._held = self._cancelled = self._partial = False
@@ -156,7 +160,10 @@ class MemcachedEnumeration:
                 for at in list(held):
                     free(at)
             self._tell(walk)
-        return self._judge(walk)
+        good = self._judge(walk)
+        if good and not walk.cancelled:
+            self._places({at: part.sample for at, part in enumerate(walk.parts)})
+        return good
 
     def _judge(self, walk: Walk) -> bool:
         """Return False when it must begin again. A server that is gone is said; when none tells, that is the error."""

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from cachetui import text
 from cachetui.errors import CacheError
 from cachetui.model import ClientInfo, Identity, Node, Topology
+from cachetui.source.memcached.rings import LEAST_SAMPLED, Fit, Ring
 from cachetui.source.memcached.stats import Answer, Fields, combined, whole
 
 
@@ -47,23 +48,71 @@ def connections_of(fields: Fields, *, server: str, ours: Collection[str]) -> lis
 
 
 def topology_of(
-    named: Sequence[tuple[str, Answer | CacheError]], *, identity: Identity, settings: Mapping[str, str] | None
+    named: Sequence[tuple[str, Answer | CacheError]],
+    *,
+    identity: Identity,
+    settings: Mapping[str, str] | None,
+    ring: Ring | None = None,
+    fit: Fit | None = None,
 ) -> Topology:
-    """Return every server with its share of the keys, and what is wrong with any of them."""
+    """Return every server with its share of the keys, and what is wrong with any of them.
+
+    `ring` is the rule by which keys are spread, `fit` how well it explains where they were seen.
+    """
     answers = [answer for _, answer in named if isinstance(answer, Answer)]
     keys = sum(answer.number("curr_items") or 0 for answer in answers)
+    several = len(named) > 1
     nodes = tuple(
-        _node(name, answer, keys if len(named) > 1 else 0) if isinstance(answer, Answer) else _down(name, answer)
-        for name, answer in named
+        _node(name, answer, _share_words(answer, keys, ring, at) if several else "")
+        if isinstance(answer, Answer)
+        else _down(name, answer)
+        for at, (name, answer) in enumerate(named)
     )
     return Topology(
         time.time(),
         identity,
         nodes=nodes,
         summary=_summary(len(answers), len(named), identity),
-        problems=tuple(_problems(named, answers)),
-        facts=tuple(_facts(answers, settings)),
+        problems=(*_problems(named, answers), *_misplaced(fit)),
+        facts=(*_facts(answers, settings), *(_spread(ring, fit) if several else ())),
     )
+
+
+def _share_words(answer: Answer, all_keys: int, ring: Ring | None, at: int) -> str:
+    keys = answer.number("curr_items")
+    words = []
+    if all_keys and keys is not None:
+        words.append(f"{text.percent(100 * keys / all_keys)} of the keys")
+    if ring is not None:
+        words.append(f"{text.percent(100 * ring.shares[at])} of the ring")
+    return ", ".join(words)
+
+
+def _spread(ring: Ring | None, fit: Fit | None) -> list[tuple[str, str]]:
+    if fit is None or ring is None:
+        return [("keys are spread by", "not known before keys are listed (press 2)")]
+    if not fit.explains:
+        return [("keys are spread by", f"no usual rule; looked for by {ring.name}")]
+    return [
+        ("keys are spread by", f"{ring.name} ({ring.words})"),
+        ("on another server", f"{fit.misplaced} of {fit.sampled} names looked at"),
+    ]
+
+
+def _misplaced(fit: Fit | None) -> list[str]:
+    """Say what is wrong with the places of keys."""
+    if fit is None or not fit.misplaced or fit.sampled < LEAST_SAMPLED:
+        return []
+    share = text.percent(100 * fit.misplaced / fit.sampled)
+    if not fit.explains:
+        return [
+            f"no usual rule tells where keys lie ({fit.ring.name} fits best, and misses {share}):"
+            " the list of servers here differs from the clients', or they spread keys in another way"
+        ]
+    return [
+        f"{share} of the keys looked at lie on another server than {fit.ring.name} says: left behind by a change of"
+        " the servers, or written by a client with another rule; they use memory, and may be read again later"
+    ]
 
 
 def _summary(answering: int, servers: int, identity: Identity) -> str:
@@ -75,15 +124,13 @@ def _summary(answering: int, servers: int, identity: Identity) -> str:
     return f"{answering} of {servers} servers answer, {what}"
 
 
-def _node(name: str, answer: Answer, all_keys: int) -> Node:
-    keys = answer.number("curr_items")
-    share = f"{text.percent(100 * keys / all_keys)} of the keys" if all_keys and keys is not None else ""
+def _node(name: str, answer: Answer, share: str) -> Node:
     return Node(
         address=name,
         role="server",
         state="online" if answer.number("accepting_conns") != 0 else "refusing connections",
         version=answer.general.get("version"),
-        keys=keys,
+        keys=answer.number("curr_items"),
         used_bytes=answer.number("bytes"),
         limit_bytes=answer.number("limit_maxbytes"),
         hits_total=answer.number("get_hits"),

@@ -192,7 +192,9 @@ class MemcachedSource:
         answers = await self._answers(full=not self._fleet.several)
         settings = await self._known_settings()
         names = [server.name for server in self._fleet.servers]
-        return topology_of(list(zip(names, answers, strict=True)), identity=self._known_identity(), settings=settings)
+        named = list(zip(names, answers, strict=True))
+        ring = self._fleet.ring if self._fleet.fit is not None else None
+        return topology_of(named, identity=self._known_identity(), settings=settings, ring=ring, fit=self._fleet.fit)
 
     def _known_identity(self) -> Identity:
         address = ",".join(server.name for server in self._fleet.servers)
@@ -224,7 +226,15 @@ class MemcachedSource:
         from cachetui.source.memcached.listing import MemcachedEnumeration
 
         known = self.denied.get(DUMP)
-        made = MemcachedEnumeration(self._fleet.servers, sink, match=match, type_=type_, known=known, learn=self._learn)
+        made = MemcachedEnumeration(
+            self._fleet.servers,
+            sink,
+            match=match,
+            type_=type_,
+            known=known,
+            learn=self._learn,
+            places=self._fleet.learn_places,
+        )
         self._passes.add(made)
         return made
 

@@ -20,6 +20,8 @@ from cachetui.source.memcached.metadump import Begun, begin, hides, is_odd, name
 from cachetui.source.memcached.stats import whole
 
 CHUNK_BYTES = 256 * 1024
+SAMPLED, SAMPLED_AT_ONCE = 1000, 200
+"""Names of each server from which it is told how keys are spread, and how many of each piece."""
 WAIT_S = 60.0
 """How long somebody else's dump is waited for."""
 
@@ -44,6 +46,8 @@ class Part:
     """Why there is none."""
     waits: CacheError | None = None
     ended: bool = False
+    sample: list[bytes] = field(default_factory=list)
+    """Some of its names."""
 
 
 @dataclass(slots=True)
@@ -192,7 +196,7 @@ class Walk:
     def _take(self, part: Part, lines: bytes, ahead_s: float) -> bool:
         """Take in whole lines; tell whether they were the last."""
         last = lines.endswith((b"END\r\n", b"END\n"))
-        rows, told = self._rows(lines, ahead_s)
+        rows, told = self._rows(part, lines, ahead_s)
         if told + last != lines.count(b"\n"):
             odd = next((line for line in lines.splitlines() if not line.startswith(b"key=")), lines[:200])
             raise refusal(odd)
@@ -202,23 +206,29 @@ class Walk:
             self._deliver()
         return last
 
-    def _rows(self, lines: bytes, ahead_s: float) -> tuple[Rows, int]:
+    def _rows(self, part: Part, lines: bytes, ahead_s: float) -> tuple[Rows, int]:
         """Return the items that fit, and how many were told."""
         lines = opened(lines)
         if not self._wanted:
             names = self._named(_NAME.findall(lines), lines)
+            self._sample(part, names)
             return Rows(names if self._fits is None else list(filter(self._fits, names)), [], []), len(names)
         found = _FACTS.findall(lines)
         if not found:
             return Rows([], [], []), 0
         said, expiries, sizes = zip(*found, strict=True)
         names, now_s = self._named(list(said), lines), time.time() + ahead_s
+        self._sample(part, names)
         ttls = [max(0, round((int(at) - now_s) * 1000)) if at != b"-1" else -1 for at in expiries]
         rows = Rows(names, ttls, list(map(int, sizes)))
         if self._fits is not None:
             kept = [at for at, name in enumerate(names) if self._fits(name)]
             rows = Rows([names[at] for at in kept], [ttls[at] for at in kept], [rows.sizes_bytes[at] for at in kept])
         return rows, len(names)
+
+    def _sample(self, part: Part, names: list[bytes]) -> None:
+        if len(self.parts) > 1 and len(part.sample) < SAMPLED:
+            part.sample += names[:SAMPLED_AT_ONCE]
 
     def _named(self, names: list[bytes], lines: bytes) -> list[bytes]:
         """Return opened names as they are, and remember those that no plain command can carry."""
