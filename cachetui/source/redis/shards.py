@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from redis.crc import key_slot
 
 from cachetui.config import Address, Target
 from cachetui.errors import CacheError, ServerError, Unreachable
-from cachetui.model import KeyFacts, KeyFactsList, SettingsByNode, Topology, Value
-from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Check, Command
+from cachetui.model import KeyFacts, KeyFactsList, NodeSettings, SettingsByNode, Topology, Value
+from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Check, Command, Kind, Polled
+from cachetui.source.redis.clusterwide import DOOR, Clusterwide, candidates, found_at
+from cachetui.source.redis.narrowed import NodeSource
 from cachetui.source.redis.nodes import gathered, not_found
+from cachetui.source.redis.polls import PolledServer
 from cachetui.source.redis.positions import first_key
+from cachetui.source.redis.scanner import Places, cluster_places
+from cachetui.source.redis.session import Arrival
 from cachetui.source.redis.source import RedisSource
 from cachetui.source.redis.topology import SLOTS
 
@@ -25,6 +31,8 @@ REDIRECTS = 4
 """How often one command is sent on. The nodes that did so have not carried it out."""
 WRITTEN_S = 10.0
 """A node counts as written to for so long after the last command."""
+SOUGHT_S = 30.0
+"""A node that is not where the cluster says is looked for elsewhere once in so long."""
 GUIDES = 5
 """Other nodes that are asked for the map when the one that told it last is silent."""
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
@@ -58,12 +66,70 @@ class RoutedSource(RedisSource):
         """When something was last sent to each node."""
         self._called = ""
         """What the other nodes call this one."""
+        self._whole: Clusterwide | None = None
+        self._elsewhere: dict[str, Address] = {}
+        """Where nodes were found that are not where the cluster says."""
+        self._sought: dict[str, float] = {}
+        self._seeking: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Close every connection, to every node."""
-        for source in self._nodes.values():
+        for task in self._seeking:
+            task.cancel()
+        await asyncio.gather(*self._seeking, return_exceptions=True)
+        if self._whole is not None:
+            await self._whole.close()
+        for source in list(self._nodes.values()):
             await source.close()
         await super().close()
+
+    @property
+    def denied(self) -> Mapping[str, CacheError]:
+        """What any node refused."""
+        return ChainMap(self._session.denied, *(node._session.denied for node in self._nodes.values()))
+
+    def _arrived(self, arrival: Arrival) -> None:
+        super()._arrived(arrival)
+        if self.identity is not None and self.identity.mode == "cluster":
+            # Through whichever node we came: what is looked at is the whole.
+            self.identity = replace(self.identity, role=None)
+
+    async def poll(self, kind: Kind) -> Polled:
+        """Return a new snapshot of `kind`; of a cluster over all of its nodes."""
+        if not await self._in_cluster():
+            return await super().poll(kind)
+        assert self.identity is not None
+        if self._whole is None:
+            self._whole = Clusterwide(self._at, entry="", timeout_s=self._target.timeout_s, missed=self._missed)
+        return await self._whole.poll(kind, self.identity)
+
+    def node(self, address: str) -> NodeSource:
+        """Return a source of its own for one node."""
+        entry = self._whole is not None and self._whole.is_entry(address)
+        return NodeSource(self._target_at("" if entry else address), protocol=self._protocol)
+
+    def _at(self, place: str) -> PolledServer:
+        """Return who is polled at a place: our own connections are for the keys, and know no role in a cluster."""
+        return self if place == DOOR else self._node(place or str(self._session.address))
+
+    def _missed(self, address: str, hostname: str, node_id: str) -> None:
+        """Look for a node elsewhere, that does not answer where the cluster says."""
+        now = time.monotonic()
+        if now - self._sought.get(node_id, -SOUGHT_S) < SOUGHT_S:
+            return
+        self._sought[node_id] = now
+        task = asyncio.create_task(self._seek(address, hostname, node_id), name=f"seek {address}")
+        self._seeking.add(task)
+        task.add_done_callback(self._seeking.discard)
+
+    async def _seek(self, address: str, hostname: str, node_id: str) -> None:
+        places = candidates(address, hostname, self._session.address, self._target.addresses)
+        found = await found_at(places, node_id, lambda place: RedisSource(self._target_for(place)))
+        if found is not None:
+            self._elsewhere[address] = found
+            stale = self._nodes.pop(address, None)
+            if stale is not None:
+                await stale.close()
 
     async def facts(self, keys: Sequence[bytes], *, size: bool = True) -> KeyFactsList:
         """Return the facts of `keys`, asked of the nodes that serve them."""
@@ -111,6 +177,8 @@ class RoutedSource(RedisSource):
 
     async def settings(self, pattern: str = "*") -> SettingsByNode:
         """Return the settings of every node of the cluster, or of the server with its primary and its replicas."""
+        if await self._in_cluster():
+            return await self._settings_everywhere(pattern)
         own = await super().settings(pattern)
         try:
             known = await self.poll("topology")
@@ -119,6 +187,38 @@ class RoutedSource(RedisSource):
         assert isinstance(known, Topology)
         self._called = "" if self._target.kind == "sentinel" else self._called_here(known)
         return await gathered(own, known.nodes, lambda address: self._node(address).settings(pattern))
+
+    async def _settings_everywhere(self, pattern: str) -> SettingsByNode:
+        known = await self.poll("topology")
+        assert isinstance(known, Topology) and self.identity is not None
+        self._called = self._called_here(known)
+        nobody = SettingsByNode(time.time(), self.identity, (NodeSettings("", ""),))
+        strangers = [replace(node, myself=False) for node in known.nodes]
+
+        async def read(address: str) -> SettingsByNode:
+            place = "" if address == self._called else self._known_as(address)
+            return await self._node(place or str(self._session.address)).settings(pattern)
+
+        found = await gathered(nobody, strangers, read)
+        return replace(found, nodes=tuple(replace(n, myself=n.address == self._called) for n in found.nodes[1:]))
+
+    async def _places(self, *, replicas: bool) -> Places:
+        try:
+            places = await super()._places(replicas=replicas)
+        except Unreachable:
+            if not await self._in_cluster():
+                raise
+            known, guide = await self._told()
+            places = cluster_places(known.nodes, self._node(guide)._session.address, replicas=replicas)
+        moved = {Address(host.strip("[]"), int(port)): found for host, port, found in self._moved_places()}
+        return replace(
+            places,
+            places=[replace(p, addresses=tuple(moved.get(a, a) for a in p.addresses)) for p in places.places],
+        )
+
+    def _moved_places(self) -> list[tuple[str, str, Address]]:
+        parts = ((place.rpartition(":"), found) for place, found in self._elsewhere.items())
+        return [(host, port, found) for (host, _, port), found in parts if port.isdigit()]
 
     @staticmethod
     def _called_here(known: Topology) -> str:
@@ -273,12 +373,20 @@ class RoutedSource(RedisSource):
         if not place:
             return self
         if place not in self._nodes:
-            host, _, port = place.rpartition(":")
-            address = Address(host.strip("[]"), int(port) if port.isdigit() else 0)
-            target = replace(self._target, kind="redis", addresses=(address,))
-            node = self._nodes[place] = RedisSource(target, protocol=self._protocol)
+            node = self._nodes[place] = RedisSource(self._target_at(place), protocol=self._protocol)
             node._session.sent = self._session.sent  # what looking costs is told for all of them
         return self._nodes[place]
+
+    def _target_at(self, place: str) -> Target:
+        """Return the target of one node alone; "" is the one that we came by."""
+        if place in ("", str(self._session.address)):
+            return self._target_for(self._session.address)
+        host, _, port = place.rpartition(":")
+        announced = Address(host.strip("[]"), int(port) if port.isdigit() else 0)
+        return self._target_for(self._elsewhere.get(place, announced))
+
+    def _target_for(self, address: Address) -> Target:
+        return replace(self._target, kind="redis", addresses=(address,))
 
     async def _learn(self) -> None:
         """Read the map of slots when it is old. An old one is kept where no node tells a new one."""
