@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from cachetui import text
-from cachetui.model import Node
+from cachetui.model import Node, Topology
 from cachetui.source.base import Kind
 from cachetui.ui.line import Line, Span, line
+from cachetui.ui.panes import topology_replication, topology_sentinel
 from cachetui.ui.panes.pane import TablePane, trouble_words
 from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
@@ -64,11 +65,16 @@ class TopologyPane(TablePane):
         if topology is None:
             return []
         fleet = topology.server.kind == "memcached"
+        if topology_replication.concerns(topology):
+            self.table.columns = topology_replication.COLUMNS
+            return topology_replication.rows(topology)
         self.table.columns = _FLEET if fleet else _REDIS
         return [_server_row(node) if fleet else _node_row(node) for node in topology.nodes]
 
     def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
         topology = scene.evidence.topology
+        if topology is not None and topology_replication.concerns(topology):
+            return self._replicated(scene, topology, width, height)
         facts = topology.facts if topology is not None else ()
         below = min(len(facts) + 1, height // 2) if facts else 0
         drawn = super().draw(scene, width, height - below)
@@ -78,6 +84,16 @@ class TopologyPane(TablePane):
             drawn.append(line())
             drawn += [line((text.fit(name, 26), "muted"), value) for name, value in facts[: below - 1]]
         return drawn
+
+    def _replicated(self, scene: Scene, topology: Topology, width: int, height: int) -> list[Line]:
+        """Draw who follows whom, then what the Sentinels say, then the facts that there is room for."""
+        head = len(self.notes(scene)) + bool(self.table.needle) + 1 + max(1, len(self.table.rows))
+        said = topology_sentinel.section(topology, scene.now, width, min(height - min(head, height // 2) - 1, height))
+        room = height - min(head, height - len(said) - 1) - len(said) - 2
+        facts = topology_replication.fact_lines(topology, width, max(0, room))
+        below = [*([line()] if said else []), *said, *([line()] if facts else []), *facts]
+        drawn = super().draw(scene, width, height - len(below))
+        return [*drawn[:head], *below][:height]
 
 
 def _state(node: Node) -> Span:

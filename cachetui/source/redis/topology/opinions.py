@@ -298,7 +298,9 @@ _WORDS = {
     "+vote-for-leader": "it voted",
     "+config-update-from": "it learnt of a newer configuration",
 }
-QUIET = frozenset({"+new-epoch", "+vote-for-leader", "+sentinel-address-switch", "+fix-slave-config", "+role-change"})
+QUIET = frozenset(
+    {"+new-epoch", "+vote-for-leader", "+sentinel-address-switch", "+fix-slave-config", "+role-change", "-role-change"}
+)
 """Events that say little to people."""
 
 
