@@ -10,9 +10,11 @@ from cachetui.patterns.counts import Counts
 from cachetui.patterns.errors import Backlogged, CacheUnavailable, LargeValue, Rejected, Unsupported
 from cachetui.patterns.guard import Bulkhead
 from cachetui.patterns.local import Local
-from cachetui.patterns.threads import CacheAside, Tags, Versioned, WriteThrough
+from cachetui.patterns.threads import CacheAside, Flusher, Tags, Versioned, WriteBehind, WriteThrough, cached
+from cachetui.patterns.write_behind import Backlog, Update
 
 __all__ = [
+    "Backlog",
     "Backlogged",
     "Bulkhead",
     "CacheAside",
@@ -20,6 +22,7 @@ __all__ = [
     "CircuitBreaker",
     "Codec",
     "Counts",
+    "Flusher",
     "Json",
     "LargeValue",
     "Local",
@@ -28,6 +31,9 @@ __all__ = [
     "Rejected",
     "Tags",
     "Unsupported",
+    "Update",
     "Versioned",
+    "WriteBehind",
     "WriteThrough",
+    "cached",
 ]
