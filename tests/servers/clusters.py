@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -97,33 +98,44 @@ async def created(servers: Sequence[Server], path: Path, replicas: int, url: str
 class Counting:
     """A client that raises many counters, over and over; `acked` is what the cluster said yes to."""
 
-    def __init__(self, client: RedisCluster, keys: int) -> None:
+    def __init__(self, connect: Callable[[], RedisCluster], keys: int) -> None:
         self.keys = [b"n:%d" % number for number in range(keys)]
         self.acked: Counter[bytes] = Counter()
         self.troubles = 0
-        self._client, self._stop = client, threading.Event()
+        self._connect, self._stop = connect, threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def _work(self) -> None:
+        client = self._connect()
         while not self._stop.is_set():
             for key in self.keys:
                 if self._stop.is_set():
                     return
                 try:
-                    self._client.incr(key)
+                    client.incr(key)
                     self.acked[key] += 1
                 except (RedisError, OSError):
                     self.troubles += 1
 
     def lost(self) -> dict[bytes, tuple[int, int]]:
         """Return the keys that hold less than was written, with both numbers."""
-        held = {key: int(self._client.get(key) or 0) for key in self.keys}
-        return {key: (self.acked[key], held[key]) for key in self.keys if held[key] < self.acked[key]}
+        return {key: both for key, both in self.wrong().items() if both[1] < both[0]}
 
     def wrong(self) -> dict[bytes, tuple[int, int]]:
         """Return the keys that hold anything else than was written."""
-        held = {key: int(self._client.get(key) or 0) for key in self.keys}
+        held = self._held()
         return {key: (self.acked[key], held[key]) for key in self.keys if held[key] != self.acked[key]}
+
+    def _held(self) -> dict[bytes, int]:
+        """Read all counters, as soon as every node is served again."""
+        end = time.monotonic() + 30.0
+        while True:
+            try:
+                client = self._connect()
+                return {key: int(client.get(key) or 0) for key in self.keys}
+            except (RedisError, OSError):
+                if time.monotonic() > end:
+                    raise
 
     def __enter__(self) -> Counting:
         self._thread.start()
@@ -135,9 +147,9 @@ class Counting:
 
 
 @contextmanager
-def counting(client: RedisCluster, keys: int = 300) -> Iterator[Counting]:
+def counting(connect: Callable[[], RedisCluster], keys: int = 300) -> Iterator[Counting]:
     """Count in a thread while the body runs."""
-    with Counting(client, keys) as counter:
+    with Counting(connect, keys) as counter:
         yield counter
 
 
@@ -155,6 +167,3 @@ def stopped(servers: Sequence[Server]) -> None:
     for server in servers:
         with contextlib.suppress(ProcessLookupError):
             launch.remove(server)
-
-
-Until = Callable[[], bool]

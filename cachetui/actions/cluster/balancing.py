@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from cachetui.actions.cluster.looking import keys_by_slot, knows, look
 from cachetui.actions.cluster.nodes import Nodes
+from cachetui.actions.cluster.verifying import heir_of
 from cachetui.actions.plan import Plan
 from cachetui.actions.plan.members import Member, State
 from cachetui.actions.plan.rebalance import check_whole, cut_moves, move_tasks, plan_moves
@@ -138,7 +139,8 @@ async def plan_back(
     back: dict[tuple[str, str], list[int]] = {}
     alone: list[int] = []
     for slots, source_id, target_id in moves:
-        home, away = leader(state, source_id), leader(state, target_id)
+        home = leader(state, source_id)
+        away = state.answering.get(heir_of(state, target_id, slots))
         for slot in slots:
             if home is None or away is None or owners[slot] != [away.node_id]:
                 alone.append(slot)

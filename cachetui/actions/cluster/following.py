@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -33,8 +34,10 @@ class Follower:
     ) -> None:
         self._nodes, self._addresses = nodes, list(addresses)
         self._tell, self._stopped = tell, stopped
-        self._held: dict[str, set[int]] = {}
-        """By node id what it served when it was last seen well."""
+        self._owner: dict[int, str] = {}
+        """By slot who served it when it was last seen served."""
+        self._heirs: dict[str, str] = {}
+        """By the id of a primary that is gone who took its place."""
         self.primaries: list[str] = []
         """Addresses of all primaries at the last look."""
 
@@ -44,13 +47,18 @@ class Follower:
         members = state.members
         self._addresses = list(dict.fromkeys([*(m.address for m in members.values() if m.address), *self._addresses]))
         self.primaries = [member.address for member in state.primaries]
-        for member in state.primaries:
-            self._held.setdefault(member.node_id, set()).update(member.slots)
+        now = {slot: member.node_id for member in state.primaries for slot in member.slots}
+        leading = {member.node_id for member in state.primaries}
+        for gone in set(self._owner.values()) - leading:
+            heirs = Counter(now[slot] for slot, owner in self._owner.items() if owner == gone and slot in now)
+            if heirs:
+                self._heirs[gone] = heirs.most_common(1)[0][0]
+        self._owner |= now
         return state
 
     def note(self, node_id: str, slots: Iterable[int]) -> None:
         """Remember that a node has got these slots."""
-        self._held.setdefault(node_id, set()).update(slots)
+        self._owner |= dict.fromkeys(slots, node_id)
 
     def primary_of(self, state: State, node_id: str) -> Member | None:
         """Return the primary of the shard that this node was, or led; None while there is none that answers."""
@@ -60,10 +68,10 @@ class Follower:
             known = state.members.get(known.primary_id)
         if known is not None and known.node_id in answering and answering[known.node_id].is_primary:
             return answering[known.node_id]
-        slots = self._held.get(node_id, set())
-        counts = {member.node_id: len(slots & member.slots) for member in state.primaries}
-        best = max(counts, key=lambda name: counts[name], default="")
-        return answering[best] if best and counts[best] else None
+        heir = node_id
+        for _ in range(len(self._heirs)):
+            heir = self._heirs.get(heir, heir)
+        return answering[heir] if heir in answering and answering[heir].is_primary else None
 
     async def again(self, source_id: str, target_id: str, error: CacheError) -> tuple[Way, State]:
         """Wait until both ends have a primary that answers. Raises StoppedPartWay when that takes too long."""

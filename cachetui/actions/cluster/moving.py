@@ -7,10 +7,11 @@ has arrived is left, and only a slot without keys is given away.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 from cachetui.actions.cluster.atomic import move_atomically
-from cachetui.actions.cluster.following import Follower, Way
+from cachetui.actions.cluster.following import PATIENCE_S, RETRY_S, Follower, Way
 from cachetui.actions.cluster.keys import KeyMover, Passing
 from cachetui.actions.cluster.looking import keys_by_slot
 from cachetui.actions.cluster.nodes import Nodes
@@ -28,8 +29,6 @@ FINISH_KEYS = 2000
 """A slot with so few keys left is finished even when cancelled: better than leaving it open."""
 SLOT_S = 6.0
 """So long a node may take for SETSLOT: Valkey waits for its replicas."""
-ROUNDS = 5
-"""So often a chunk is tried without any slot of it getting through."""
 
 
 class Mover:
@@ -50,6 +49,8 @@ class Mover:
         self._cancel = cancel
         self._keys = KeyMover(nodes, pacer, tell, self._stopped)
         self._follower = Follower(nodes, addresses, tell, self._stopped)
+        self._unknown: frozenset[int] = frozenset()
+        """Slots of which the target does not know that the source owns them."""
 
     def _stopped(self) -> bool:
         return self._cancel is not None and self._cancel.is_set()
@@ -57,8 +58,8 @@ class Mover:
     async def move(self, task: Move) -> None:
         """Move the slots of a task. When stopped, the reason is in the tally. Raises CacheError."""
         way, state = await self._way(task)
-        left = self._due(task, way, state, list(task.slots))
-        fruitless = 0
+        left = await self._due(task, way, state, list(task.slots))
+        since: float | None = None
         while left:
             if self._stopped():
                 self._tally.reason = "cancelled"
@@ -72,16 +73,22 @@ class Mover:
             except (Passing, Unreachable) as trouble:
                 error = trouble.error if isinstance(trouble, Passing) else trouble
                 way, state = await self._follower.again(way.source.node_id, way.target.node_id, error)
-                left = self._due(task, way, state, left)
-                fruitless = fruitless + 1 if len(left) == before else 0
-                if fruitless > ROUNDS:
-                    raise StoppedPartWay(
-                        f"tried {fruitless} times: {error.message}", "the same command again goes on"
-                    ) from trouble
+                left = await self._due(task, way, state, left)
+                since = time.monotonic() if since is None or len(left) < before else since
+                await self._pause(since, error)
                 continue
+            since = None
             self._arrived(task, way, done)
             left = [slot for slot in left if slot not in set(done)]
             await asyncio.to_thread(self._note)
+
+    async def _pause(self, since: float, error: CacheError) -> None:
+        """Wait a little before the next attempt. Raises StoppedPartWay when nothing has come through for long."""
+        if time.monotonic() - since > PATIENCE_S:
+            hint = "the same command again goes on"
+            raise StoppedPartWay(f"nothing came through for {PATIENCE_S:.0f} s: {error.message}", hint) from error
+        self._tell(f"waiting: {error.message}")
+        await asyncio.sleep(RETRY_S)
 
     async def gather(self, task: Gather) -> None:
         """Move the keys of a slot to the node that owns it. Raises CacheError."""
@@ -91,13 +98,16 @@ class Mover:
             raise StoppedPartWay(f"{task.source} or {task.target} does not answer any more", "look again")
         way = Way(here[task.source_id], here[task.target_id])
         slot = b"%d" % task.slot
-        try:
-            # MIGRATE works on a node that does not own the slot only while it is open there.
-            await self._set(way.source.address, [(slot, b"IMPORTING", task.target_id.encode())])
-            await self._keys.move(way, task.slot, replace=task.replace, most=100, finish=1 << 62)
-            await self._set(way.source.address, [(slot, b"STABLE")])
-        except Passing as trouble:
-            raise StoppedPartWay(f"slot {task.slot}: {trouble.error.message}", "the same command again") from trouble
+        since = time.monotonic()
+        while True:
+            try:
+                # MIGRATE works on a node that does not own the slot only while it is open there.
+                await self._set(way.source.address, [(slot, b"IMPORTING", task.target_id.encode())])
+                await self._keys.move(way, task.slot, replace=task.replace, most=100, finish=1 << 62)
+                await self._set(way.source.address, [(slot, b"STABLE")])
+                break
+            except Passing as trouble:
+                await self._pause(since, trouble.error)
         self._tally.left -= 1
         self._tally.done += 1
 
@@ -114,18 +124,22 @@ class Mover:
             task.source_id, task.target_id, Unreachable(f"{gone} does not answer as a primary", "")
         )
 
-    def _due(self, task: Move, way: Way, state: State, slots: Sequence[int]) -> list[int]:
+    async def _due(self, task: Move, way: Way, state: State, slots: Sequence[int]) -> list[int]:
         """Return the slots still to be moved; those that arrived meanwhile are counted. Raises StoppedPartWay."""
         owners = state.owners()
         here, there = way.source.node_id, way.target.node_id
         if here == there:
             raise StoppedPartWay("the two ends of the move have become one node", "look: cachetui cluster check")
-        opened = {*way.source.migrating, *way.target.importing}
-        arrived = [slot for slot in slots if owners.get(slot) == [there] and slot not in opened]
+        arrived = [slot for slot in slots if owners.get(slot) == [there]]
         astray = [slot for slot in slots if not {here, there} & set(owners.get(slot, []))]
         if astray:
             words = f"{counted_slots(astray)} are served by neither end of the move: {slots_text(astray, 3)}"
             raise StoppedPartWay(words, "somebody else has moved them: look, and plan again")
+        for member, opened in ((way.source, way.source.migrating), (way.target, way.target.importing)):
+            if ends := [(b"%d" % slot, b"STABLE") for slot in arrived if slot in opened]:
+                await self._set(member.address, ends)
+        served = next(view.served() for view in state.views if view.me.node_id == there)
+        self._unknown = frozenset(slot for slot in slots if served.get(slot) not in (here, there))
         self._arrived(task, way, arrived)
         return [slot for slot in slots if slot not in set(arrived)]
 
@@ -190,6 +204,10 @@ class Mover:
     async def _open(self, way: Way, slots: Sequence[int]) -> None:
         """The target first: a key that the source no longer has must find it ready."""
         source, target = way.source.node_id.encode(), way.target.node_id.encode()
+        if unknown := [(b"%d" % slot, b"NODE", source) for slot in slots if slot in self._unknown]:
+            # While a slot is open a node hears of no other owner of it, as after a failover at the other end.
+            await self._set(way.target.address, unknown)
+            self._unknown -= frozenset(slots)
         await self._set(way.target.address, [(b"%d" % slot, b"IMPORTING", source) for slot in slots], owned=True)
         await self._set(way.source.address, [(b"%d" % slot, b"MIGRATING", target) for slot in slots])
 
@@ -221,4 +239,7 @@ class Mover:
             raise StoppedPartWay(f"{address}: {reply.message}", reply.hint or "the same command again goes on")
 
 
-_MAY_PASS = ("not the owner", "only with masters", "only with primaries", "on a replica", "know about node", "REPLICAS")
+_MAY_PASS = (
+    *("not the owner", "only with masters", "only with primaries", "not a master", "not a primary"),
+    *("on a replica", "know about node", "REPLICAS"),
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from cachetui.actions.cluster.looking import look
 from cachetui.actions.cluster.nodes import Nodes
@@ -45,16 +46,29 @@ async def verify_tasks(plan: Plan, nodes: Nodes, tally: Tally) -> tuple[bool | N
         lines += said
     if words:
         return (None if tally.left or tally.in_flight else False), (*lines, words)
-    leaders = sum(bool(member.slots) for member in state.primaries)
+    leaders = len(set(state.views[0].served().values()))
     lines.append(f"{len(state.views)} nodes agree: all {SLOTS:,} slots are served by {leaders} primaries")
     return good, tuple(lines)
+
+
+def heir_of(state: State, node_id: str, slots: Sequence[int]) -> str:
+    """Return the id of the primary that now has what this one had got: itself, or who took its place. Else empty."""
+    member = state.answering.get(node_id)
+    if member is not None and member.is_primary:
+        return node_id
+    if member is not None:
+        return member.primary_id
+    owners = state.owners()
+    holders = {owners.get(slot, [""])[0] for slot in slots}
+    return holders.pop() if len(holders) == 1 else ""
 
 
 def _arrived(state: State, tally: Tally) -> tuple[bool, list[str]]:
     """Tell whether the moved slots are where they were moved to, or with whoever took that node's place."""
     owners = state.owners()
     moved = {slot: target for (_, target), slots in tally.moved.items() for slot in slots}
-    elsewhere = [slot for slot, target in moved.items() if owners.get(slot) != [target]]
+    heirs = {target: heir_of(state, target, slots) for (_, target), slots in tally.moved.items()}
+    elsewhere = [slot for slot, target in moved.items() if owners.get(slot) not in ([target], [heirs[target]])]
     opened = sorted({slot for slot, _ in state.open_slots()})
     lines = []
     if opened:
@@ -63,7 +77,7 @@ def _arrived(state: State, tally: Tally) -> tuple[bool, list[str]]:
         )
     if elsewhere:
         words = f"{counted_slots(elsewhere)} of those moved are with another node: {slots_text(elsewhere, 5)}"
-        return False, [*lines, f"{words}: a failover in between, or somebody moved them"]
+        return False, [*lines, f"{words}: somebody has moved them"]
     if moved:
         lines.append(f"{counted_slots(list(moved))} moved are where they were moved to")
     return not opened or bool(tally.left), lines
