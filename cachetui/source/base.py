@@ -264,6 +264,14 @@ class Source(Protocol):
         """
         ...
 
+    def node(self, address: str) -> Source:
+        """Return a source of its own for one server of this target, with the same credentials; nothing is sent.
+
+        `address` is what the topology calls it. Raises BadTarget for what is no address, Unsupported
+        where there are no servers to choose from.
+        """
+        ...
+
     def why_not(self, capability: Capability) -> str | None:
         """Return None when `capability` can be used here, else a sentence that says why not."""
         ...

@@ -157,6 +157,9 @@ class AutoSource:
     async def latency_us(self) -> float | None:
         return await (await self._found()).latency_us()
 
+    def node(self, address: str) -> Source:
+        return self.driver.node(address)
+
     def why_not(self, capability: Capability) -> str | None:
         return self._driver.why_not(capability) if self._driver else f"not connected to {self.name} yet"
 

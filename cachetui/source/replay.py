@@ -16,7 +16,18 @@ from cachetui.errors import BadUsage, CacheError, Refused, Unsupported
 from cachetui.model import Identity, KeyFacts, KeyFactsList, ScanStep, SettingsByNode, Trouble, Value
 from cachetui.model.trouble import error_of
 from cachetui.source import globs
-from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, Kind, Polled
+from cachetui.source.base import (
+    VALUE_BYTES,
+    VALUE_ROWS,
+    Capability,
+    Check,
+    Command,
+    Enumeration,
+    KeySink,
+    Kind,
+    Polled,
+    Source,
+)
 from cachetui.source.enumeration import SteppedEnumeration
 from cachetui.source.recording import Header, Line, decode, read_lines
 from cachetui.text import duration, printable
@@ -330,6 +341,10 @@ class ReplaySource:
     async def latency_us(self) -> float | None:
         """Return None: no server is there."""
         return None
+
+    def node(self, address: str) -> Source:
+        """Refuse: what was recorded is all there is."""
+        raise Unsupported("a recording holds no single nodes", "connect to the cluster itself")
 
     def why_not(self, capability: Capability) -> str | None:
         """Return why this recording has none of it, or that it cannot be changed."""

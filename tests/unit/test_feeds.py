@@ -124,6 +124,9 @@ class Tape:
     async def latency_us(self) -> float | None:
         return None
 
+    def node(self, address: str) -> Source:
+        raise Unsupported("one server")
+
     def why_not(self, capability: Capability) -> str | None:
         return "only looking"
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from weakref import WeakSet
 
 from cachetui.config import Target
@@ -33,6 +34,7 @@ from cachetui.source.memcached.polls import connections_of, identity_of, topolog
 from cachetui.source.memcached.server import Server
 from cachetui.source.memcached.stats import Answer, Fields, combined, read_stats
 from cachetui.source.memcached.watch import KEPT, Watch
+from cachetui.text import printable
 
 SETTINGS_EVERY_S = 30.0
 DUMP = "LRU_CRAWLER METADUMP"
@@ -58,6 +60,7 @@ class MemcachedSource:
         if not target.addresses:
             raise BadTarget("no memcached server given", "write memcached://host:11211")
         self.name = target.name
+        self._target = target
         self.identity: Identity | None = None
         self.sent: Counter[str] = Counter()
         self.denied: dict[str, CacheError] = {}
@@ -376,6 +379,13 @@ class MemcachedSource:
         """Return one round trip of `version`, of several servers the worst that answers."""
         answers = await self._fleet.each(lambda server: server.latency_us())
         return max(answer for answer in answers if not isinstance(answer, CacheError))
+
+    def node(self, address: str) -> MemcachedSource:
+        """Return a source for one server of the fleet. Raises BadTarget when there is no such server."""
+        found = next((place for place in self._target.addresses if str(place) == address), None)
+        if found is None:
+            raise BadTarget(f"no server {printable(address, 80)} belongs to this target", "the topology lists them")
+        return MemcachedSource(replace(self._target, addresses=(found,)))
 
     def why_not(self, capability: Capability) -> str | None:
         """Return why `capability` cannot be used here, or None."""

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
+from cachetui.config import Address, Target
+from cachetui.errors import BadTarget
 from cachetui.model import KeyFactsList, Value
 from cachetui.source.base import VALUE_BYTES, VALUE_ROWS
 from cachetui.source.redis.scanner import Place, Places
 from cachetui.source.redis.source import RedisSource
+from cachetui.text import printable
+
+
+def target_of(target: Target, address: str) -> Target:
+    """Return the target of one server, with the credentials of `target`. Raises BadTarget."""
+    host, _, port = address.rpartition(":")
+    if host in ("", "?") or not (port.isascii() and port.isdigit() and len(port) < 6):
+        raise BadTarget(f"no address: {printable(address, 80)!r}", "the topology says where nodes are")
+    return dataclasses.replace(target, kind="redis", addresses=(Address(host.strip("[]"), int(port)),), service=None)
 
 
 class NodeSource(RedisSource):

@@ -16,7 +16,7 @@ from cachetui.errors import CacheError, ServerError, Unreachable
 from cachetui.model import KeyFacts, KeyFactsList, NodeSettings, SettingsByNode, Topology, Value
 from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Check, Command, Kind, Polled
 from cachetui.source.redis.clusterwide import DOOR, Clusterwide, candidates, found_at
-from cachetui.source.redis.narrowed import NodeSource
+from cachetui.source.redis.narrowed import NodeSource, target_of
 from cachetui.source.redis.nodes import gathered, not_found
 from cachetui.source.redis.polls import PolledServer
 from cachetui.source.redis.positions import first_key
@@ -104,9 +104,14 @@ class RoutedSource(RedisSource):
         return await self._whole.poll(kind, self.identity)
 
     def node(self, address: str) -> NodeSource:
-        """Return a source of its own for one node."""
-        entry = self._whole is not None and self._whole.is_entry(address)
-        return NodeSource(self._target_at("" if entry else address), protocol=self._protocol)
+        """Return a source of its own for one node, wherever it was found. Raises BadTarget."""
+        if self._whole is not None and self._whole.is_entry(address):
+            target = self._target_for(self._session.address)
+        elif address in self._elsewhere:
+            target = self._target_for(self._elsewhere[address])
+        else:
+            target = target_of(self._target, address)
+        return NodeSource(target, protocol=self._protocol)
 
     def _at(self, place: str) -> PolledServer:
         """Return who is polled at a place: our own connections are for the keys, and know no role in a cluster."""
@@ -386,7 +391,7 @@ class RoutedSource(RedisSource):
         return self._target_for(self._elsewhere.get(place, announced))
 
     def _target_for(self, address: Address) -> Target:
-        return replace(self._target, kind="redis", addresses=(address,))
+        return replace(self._target, kind="redis", addresses=(address,), service=None)
 
     async def _learn(self) -> None:
         """Read the map of slots when it is old. An old one is kept where no node tells a new one."""

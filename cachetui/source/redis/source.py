@@ -286,6 +286,12 @@ class RedisSource(PolledServer):
         async with self._session.deadline(to_the_end=True):
             return await transact(self._session, watched, checks, commands)
 
+    def node(self, address: str) -> RedisSource:
+        """Return a source for another server of this one's replication or cluster. Raises BadTarget."""
+        from cachetui.source.redis.narrowed import NodeSource, target_of
+
+        return NodeSource(target_of(self._target, address))
+
     def why_not(self, capability: Capability) -> str | None:
         """Return why `capability` cannot be used here, None when it can as far as is known."""
         mode = self.identity.mode if self.identity else ""
