@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
+from cachetui.feeds.client_rates import ClientRates
 from cachetui.feeds.feed import GUARD_S, Feed, FeedState, interval_of
 from cachetui.feeds.history import History
 from cachetui.feeds.record import FLUSH_S, Recorder
@@ -55,7 +56,7 @@ class Feeds:
         """The newest snapshot of each kind, however old it is."""
         self.history = History(self.interval_s)
         self._raw: dict[Kind, Polled] = {}
-        self._slow = SlowLogKeeper()
+        self._slow, self._rates = SlowLogKeeper(), ClientRates()
         self.recorder: Recorder | None = None
         self.frozen = False
         self._on_event = on_event
@@ -210,7 +211,7 @@ class Feeds:
         news = not known or kind in self._troubled
         self._raw[kind] = snapshot
         if not known:
-            self.latest[kind] = self._slow.keep(snapshot) if isinstance(snapshot, SlowLog) else snapshot
+            self.latest[kind] = self._joined(snapshot)
         self._troubled.discard(kind)
         if isinstance(snapshot, Stats):
             self.history.append(snapshot)
@@ -220,6 +221,12 @@ class Feeds:
             self._tell(FeedEvent(kind, self.latest[kind], None, self.source.now()))
         if not known:
             await self._record(kind, snapshot)
+
+    def _joined(self, snapshot: Polled) -> Polled:
+        """Return a snapshot with what follows from those before it."""
+        if isinstance(snapshot, SlowLog):
+            return self._slow.keep(snapshot)
+        return self._rates.rated(snapshot) if isinstance(snapshot, ClientList) else snapshot
 
     async def _failed(self, kind: Kind, trouble: Trouble) -> None:
         lost = trouble.code in LINK_CODES

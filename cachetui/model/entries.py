@@ -84,6 +84,10 @@ class ClientInfo:
     """It is one of cachetui's own connections."""
     node: str = ""
     """The node of a cluster that it is connected to; empty where one server was asked."""
+    commands_per_s: float | None = None
+    """Since the list before, as are the next two."""
+    in_bytes_per_s: float | None = None
+    out_bytes_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 NAMED_COLUMNS = 100
 """A narrower header has no room for our own name and the server's age."""
 
+SHORT_TITLE = 3
+"""Letters that a view's name keeps at least."""
 _FIRST = ("open", "filter")
 _ALWAYS = ("help",)
 """Commands that the footer shows on the narrowest screen."""
@@ -106,14 +108,18 @@ def verdict(scene: Scene, width: int) -> Line:
 
 
 def view_bar(current: str, width: int) -> Line:
-    """The views by their number presses."""
+    """The views by their number presses; where there is little room the names of the others are cut."""
     spans: list[Span] = []
-    needed = sum(len(shown_presses(row.press)) + len(row.title) + 3 for row in VIEWS)
+    needed = sum(len(shown_presses(row.press)) + len(row.title) + 2 for row in VIEWS)
+    longest = max(len(row.title) for row in VIEWS)
+    while needed > width and longest > SHORT_TITLE:
+        longest -= 1
+        needed -= sum(len(row.title) > longest for row in VIEWS if row.id != current)
     for row in VIEWS:
         chosen = row.id == current
         spans.append((f" {shown_presses(row.press)} ", "accent" if chosen else "muted"))
-        spans.append((row.title, "title" if chosen else "muted"))
-        if needed <= width:
+        spans.append((row.title, "title") if chosen else (row.title[:longest], "muted"))
+        if needed + len(VIEWS) <= width:
             spans.append((" ", ""))
     return Line(tuple(_cut(spans, width)))
 

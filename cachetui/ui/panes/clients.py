@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from cachetui import text
+from cachetui.analysis.activity import By, ClientGroup, client_groups
 from cachetui.model import ClientInfo
 from cachetui.source.base import Kind
 from cachetui.ui.line import Line, line
@@ -28,8 +29,28 @@ _COLUMNS = (
 )
 
 
+_GROUPS = (
+    Column("who", 0),
+    Column("clients", 7, "right"),
+    Column("memory", 8, "right"),
+    Column("output", 8, "right", wide_only=90),
+    Column("commands/s", 10, "right"),
+    Column("in/s", 9, "right"),
+    Column("out/s", 9, "right"),
+    Column("idle", 7, "right"),
+)
+_NEXT: dict[str, By | None] = {
+    "": "name",
+    "name": "library",
+    "library": "host",
+    "host": "user",
+    "user": "command",
+    "command": None,
+}
+
+
 class ClientsPane(TablePane):
-    """CLIENT LIST or `stats conns`; our own connections are marked."""
+    """CLIENT LIST or `stats conns`, one by one or (`b`) grouped; our own connections are marked."""
 
     heading = "Clients"
     kinds: ClassVar[tuple[Kind, ...]] = ("clients",)
@@ -38,10 +59,12 @@ class ClientsPane(TablePane):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.table = Table(_COLUMNS)
+        self.by: By | None = None
 
     def title(self, scene: Scene) -> str:
         clients = scene.evidence.clients
-        return super().title(scene) + (f" · {len(clients.clients)}" if clients is not None else "")
+        words = super().title(scene) + (f" · {len(clients.clients)}" if clients is not None else "")
+        return words + (f" · by {self.by}" if self.by else "")
 
     def empty_words(self, scene: Scene) -> str:
         state = scene.states.get("clients")
@@ -51,7 +74,21 @@ class ClientsPane(TablePane):
 
     def rows(self, scene: Scene) -> Sequence[Row]:
         clients = scene.evidence.clients
-        return [] if clients is None else [_row(client) for client in clients.clients]
+        self.table.columns = _GROUPS if self.by else _COLUMNS
+        if clients is None:
+            return []
+        if self.by:
+            return [_group_row(group) for group in client_groups(clients.clients, self.by)]
+        return [_row(client) for client in clients.clients]
+
+    def command(self, command_id: str) -> bool:
+        if command_id == "group":
+            self.by = _NEXT[self.by or ""]
+            self.table.sort_column = None
+            if self.scene is not None:
+                self.show(self.scene)
+            return True
+        return super().command(command_id)
 
     def selected(self) -> ClientInfo | None:
         """Return the client under the cursor."""
@@ -68,6 +105,7 @@ class ClientsPane(TablePane):
             ("in", text.size(client.net_in_bytes_total)),
             ("out", text.size(client.net_out_bytes_total)),
             ("commands", text.count(client.commands_total)),
+            ("now", f"{text.rate(client.commands_per_s)}"),
             ("query buffer", text.size(client.query_bytes)),
             ("output buffer", text.size(client.output_bytes)),
             ("subscriptions", text.count(client.subscriptions)),
@@ -80,6 +118,26 @@ class ClientsPane(TablePane):
             line(*((f"{name} {figure}   ", "" if figure != text.UNKNOWN else "muted") for name, figure in figures)),
             line(("one of our own connections" if client.ours else "", "muted")),
         ]
+
+
+def _group_row(group: ClientGroup) -> Row:
+    dim = "muted" if group.ours else ""
+    cells = (
+        (group.name, dim),
+        (str(group.clients), dim),
+        (text.size(group.memory_bytes), dim),
+        (text.size(group.output_bytes), dim),
+        (text.rate(group.commands_per_s), dim),
+        (_bytes_rate(group.in_bytes_per_s), dim),
+        (_bytes_rate(group.out_bytes_per_s), dim),
+        (text.duration(group.idle_s), dim),
+    )
+    order = (group.name, group.clients, group.memory_bytes, group.output_bytes, group.commands_per_s)
+    return Row(("group", group.name), cells, (*order, group.in_bytes_per_s, group.out_bytes_per_s, group.idle_s))
+
+
+def _bytes_rate(per_s: float | None) -> str:
+    return text.UNKNOWN if per_s is None else f"{text.size(per_s)}/s"
 
 
 def _row_id(client: ClientInfo) -> object:
