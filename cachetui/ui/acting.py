@@ -21,6 +21,7 @@ from cachetui.actions.plan.base import typed_name
 from cachetui.errors import BadUsage, Refused
 from cachetui.model import Identity, Keep, Operation, Selection, Stats
 from cachetui.ui import configuring, editing, undoing
+from cachetui.ui.clustering import reached, rebalanced
 from cachetui.ui.commands import BY_ID
 from cachetui.ui.invalidating import facts_of, glob_of, invalidated, listed, swept
 from cachetui.ui.panes.clients import ClientsPane
@@ -71,22 +72,24 @@ async def act(app: CachetuiApp, live: Live, command_id: str) -> None:
         if left.wish == "again":
             made = await proposal.again()
         elif left.wish == "undo":
-            made = await undoing.undone_receipt(live, proposal.plan.id)
+            made = await undoing.undone_receipt(app, live, proposal.plan.id)
         else:
             return
 
 
 async def _previewed(app: CachetuiApp, live: Live, plan: Plan) -> Left:
     async def run(plan: Plan, progress: Callable[[Progress], None], cancel: asyncio.Event, pacer: Pacer) -> Outcome:
-        return await apply(
-            plan,
-            live.source,
-            journal=live.journal,
-            guard=live.guard(),
-            progress=progress,
-            cancel=cancel,
-            pacer=pacer,
-        )
+        async with reached(app) as nodes:
+            return await apply(
+                plan,
+                live.source,
+                journal=live.journal,
+                guard=live.guard(),
+                progress=progress,
+                cancel=cancel,
+                pacer=pacer,
+                nodes=nodes,
+            )
 
     typed = typed_name(plan.target) if live.settings.production else None
     return await app.push_screen_wait(Preview(plan, run, refused=live.read_only, typed=typed))
@@ -259,6 +262,7 @@ _PLANS: dict[str, Planner] = {
     "maxmemory": _maxmemory,
     "setting": _setting,
     "rewrite": configuring.rewrite,
+    "rebalance": rebalanced,
     "kill": _kill,
     "clear-slow": _clear_slow,
 }

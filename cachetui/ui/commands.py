@@ -149,6 +149,15 @@ COMMANDS: tuple[CommandRow, ...] = (
         True,
     ),
     CommandRow(
+        "rebalance",
+        "B",
+        "rebalance",
+        "cluster: move slots until every primary holds its share by slots, keys, memory or weight",
+        "medium",
+        where=("topology", "overview", "findings"),
+        footer=True,
+    ),
+    CommandRow(
         "kill", "x", "kill client", "close the selected client's connection", "medium", "kill", ("clients",), True
     ),
     CommandRow("clear-slow", "c", "clear", "clear the server's slow log", "low", "slowlog", ("slow",), True),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cachetui.actions.undo import INTERRUPTED, plan_of, same_target, undoable, undoing
 from cachetui.errors import BadUsage, Refused
 from cachetui.model import Identity, JournalEntry
+from cachetui.ui.clustering import reached
 from cachetui.ui.invalidating import swept
 from cachetui.ui.panes.journal import JournalPane
 from cachetui.ui.proposal import Proposal
@@ -25,16 +26,16 @@ async def undone(app: CachetuiApp, live: Live, identity: Identity) -> Proposal |
         entry = pane.selected()
         if entry is None:
             raise Refused("no entry is selected", "nothing was changed with cachetui yet")
-        return await _of_entry(live, entry)
+        return await _of_entry(app, live, entry)
     rows = await asyncio.to_thread(undoable, live.journal, live.source.name)
     if not rows:
         raise BadUsage(f"nothing that was done on {live.source.name} can be undone", "press 9 for what was done")
-    return await undone_receipt(live, rows[0].receipt)
+    return await undone_receipt(app, live, rows[0].receipt)
 
 
-async def _of_entry(live: Live, entry: JournalEntry) -> Proposal:
+async def _of_entry(app: CachetuiApp, live: Live, entry: JournalEntry) -> Proposal:
     try:
-        return await undone_receipt(live, entry.receipt)
+        return await undone_receipt(app, live, entry.receipt)
     except BadUsage as error:
         # What the plan said of its undo is more than that nothing is kept.
         if entry.undo and "already" not in error.message and f"undo {entry.receipt}" not in entry.undo:
@@ -43,10 +44,12 @@ async def _of_entry(live: Live, entry: JournalEntry) -> Proposal:
         raise
 
 
-async def undone_receipt(live: Live, receipt: str) -> Proposal:
+async def undone_receipt(app: CachetuiApp, live: Live, receipt: str) -> Proposal:
     """Plan the way back of one receipt. Raises CacheError that says why it cannot be."""
     row = await asyncio.to_thread(undoing, live.journal, receipt)
-    return Proposal(await plan_of(live.source, row), partial(undone_receipt, live, receipt))
+    async with reached(app) as nodes:
+        plan = await plan_of(live.source, row, nodes)
+    return Proposal(plan, partial(undone_receipt, app, live, receipt))
 
 
 async def resumed(app: CachetuiApp, live: Live, identity: Identity) -> Proposal | None:

@@ -18,6 +18,7 @@ from textual.widgets import Input, Static
 from cachetui import text
 from cachetui.actions.apply import Outcome, Pacer, Progress
 from cachetui.actions.plan import Plan
+from cachetui.actions.plan.tasks import moved, units
 from cachetui.errors import CacheError
 from cachetui.ui.canvas import Canvas
 from cachetui.ui.screens.dialog import Dialog
@@ -71,7 +72,7 @@ class Preview(Dialog[Left]):
         self._typed = plan.typed or typed
         self._cancel = asyncio.Event()
         self._pacer = Pacer() if plan.sweep is None else Pacer.of(plan.sweep)
-        self._paced = plan.sweep is not None or plan.restores
+        self._paced = plan.sweep is not None or plan.restores or any(map(units, plan.tasks))
         self._progressed: Progress | None = None
         self._speed = Speed()
         self._outcome: Outcome | None = None
@@ -234,7 +235,8 @@ class Preview(Dialog[Left]):
 
     def _undoable(self) -> bool:
         outcome = self._outcome
-        return outcome is not None and bool(outcome.kept or (self._plan.back and outcome.done))
+        back = self._plan.back or (moved(self._plan.tasks) and not self._plan.undoes)
+        return outcome is not None and bool(outcome.kept or (back and outcome.done))
 
     def _report(self, outcome: Outcome) -> None:
         rows: list[tuple[str, str, str]] = [(outcome.state, outcome.line(), "ok" if outcome.exit_code == 0 else "bad")]
