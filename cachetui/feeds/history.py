@@ -136,6 +136,15 @@ class History:
         grown = delta(self._previous, self._latest, field)
         return None if grown is None else grown / (self._latest.taken_at - self._previous.taken_at)
 
+    def extra_rate(self, name: str) -> float | None:
+        """Return the latest growth per second of a field of `Stats.extra`, None when unknown."""
+        if self._previous is None or self._latest is None or not same_run(self._previous, self._latest):
+            return None
+        before, after = ((stats.extra or {}).get(name, "") for stats in (self._previous, self._latest))
+        if not (before.isdigit() and after.isdigit()) or int(after) < int(before):
+            return None
+        return (int(after) - int(before)) / (self._latest.taken_at - self._previous.taken_at)
+
     def gauge(self, name: str) -> float | None:
         """Return the latest value of a gauge (`clients`) or field (`blocked_clients`), None when unknown."""
         if self._latest is None:

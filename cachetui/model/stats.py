@@ -76,6 +76,31 @@ class SlabClass:
     outofmemory: int | None = None
     server: str = ""
     """`host:port` of the server that has it."""
+    hot: int | None = None
+    """Items in HOT; so for WARM, COLD and TEMP. None where the LRU is one flat list or the server too old."""
+    warm: int | None = None
+    cold: int | None = None
+    temp: int | None = None
+    age_hot_s: int | None = None
+    """Age of the oldest item in HOT; `age_s` is COLD's, from where items are evicted."""
+    age_warm_s: int | None = None
+    evicted_idle_s: int | None = None
+    """How long nobody had asked for the item that was evicted last."""
+    evicted_with_ttl: int | None = None
+    """Evicted items that had a TTL of their own."""
+    evicted_active: int | None = None
+    """Evicted items that had been fetched lately."""
+    reclaimed: int | None = None
+    """Expired items whose place was used again."""
+    expired_unfetched: int | None = None
+    direct_reclaims: int | None = None
+    """Writes that had to make room themselves, because nothing was free in time."""
+    tail_repairs: int | None = None
+    """Items that a lost reference kept at the end of the LRU."""
+    moves_to_cold: int | None = None
+    moves_to_warm: int | None = None
+    hits: int | None = None
+    sets: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

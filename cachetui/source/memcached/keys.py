@@ -21,7 +21,7 @@ _UNSAFE = re.compile(rb"[\x00-\x20\x7f]")
 _LENGTH = re.compile(rb"\d{1,10}")
 _NUMBER = re.compile(rb"-?\d{1,20}")
 _ERRORS = (b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")
-_REFUSALS = (*_ERRORS, b"BUSY", b"BADCLASS", b"NOSPARE", b"NOTFULL")
+_REFUSALS = (*_ERRORS, b"BUSY", b"BADCLASS", b"NOSPARE", b"NOTFULL", b"UNSAFE", b"SAME")
 _VERSION = re.compile(rb"c[1-9]\d{0,19}")
 
 

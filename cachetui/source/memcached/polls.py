@@ -92,7 +92,7 @@ def _spread(ring: Ring | None, fit: Fit | None) -> list[tuple[str, str]]:
     if fit is None or ring is None:
         return [("keys are spread by", "not known before keys are listed (press 2)")]
     if not fit.explains:
-        return [("keys are spread by", f"no usual rule; looked for by {ring.name}")]
+        return [("keys are spread by", f"no usual rule; new ones go by {ring.name}")]
     return [
         ("keys are spread by", f"{ring.name} ({ring.words})"),
         ("on another server", f"{fit.misplaced} of {fit.sampled} names looked at"),
@@ -103,12 +103,12 @@ def _misplaced(fit: Fit | None) -> list[str]:
     """Say what is wrong with the places of keys."""
     if fit is None or not fit.misplaced or fit.sampled < LEAST_SAMPLED:
         return []
-    share = text.percent(100 * fit.misplaced / fit.sampled)
     if not fit.explains:
         return [
-            f"no usual rule tells where keys lie ({fit.ring.name} fits best, and misses {share}):"
-            " the list of servers here differs from the clients', or they spread keys in another way"
+            "no usual rule tells where keys lie: the list of servers here is not the clients',"
+            " or they spread keys in another way"
         ]
+    share = text.percent(100 * fit.misplaced / fit.sampled)
     return [
         f"{share} of the keys looked at lie on another server than {fit.ring.name} says: left behind by a change of"
         " the servers, or written by a client with another rule; they use memory, and may be read again later"
@@ -170,9 +170,10 @@ def _facts(answers: Sequence[Answer], settings: Mapping[str, str] | None) -> lis
         ("items", text.count(stats.keys)),
         ("memory", f"{text.size(stats.used_bytes)} of {text.size(stats.maxmemory_bytes)}"),
         ("threads", text.count(stats.threads)),
-        ("slab classes", str(len({slab.class_id for slab in stats.slabs}))),
         ("eviction", stats.policy or text.UNKNOWN),
     ]
+    if stats.slabs:
+        facts.insert(3, ("slab classes", str(len({slab.class_id for slab in stats.slabs}))))
     for name in ("item_size_max", "slab_automove", "lru_crawler", "dump_enabled", "flush_enabled", "idle_timeout"):
         if settings is not None and name in settings:
             facts.append((name, settings[name]))

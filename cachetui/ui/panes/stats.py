@@ -249,14 +249,43 @@ def _save_words(stats: Stats) -> str:
 
 
 def _memcached_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, str]]:
-    return [
-        ("unfetched", (_rate(scene, "evicted_unfetched_total"), ""), "", "evicted, and never read"),
-        ("reclaimed", (_rate(scene, "reclaimed_total"), ""), "", "slots of expired items"),
-        ("gets", (_rate(scene, "gets_total"), ""), "", f"sets {_rate(scene, 'sets_total')}"),
+    def also(name: str) -> str:
+        return text.rate(scene.history.extra_rate(name))
+
+    reclaims = scene.history.extra_rate("direct_reclaims")
+    refused = scene.history.extra_rate("store_no_memory")
+    rows: list[tuple[str, Span, str, str]] = [
         (
-            "threads",
-            (text.count(stats.threads), ""),
+            "unfetched",
+            (_rate(scene, "evicted_unfetched_total"), ""),
             "",
-            f"listen disabled {text.count(stats.listen_disabled_total)}  yields {text.count(stats.conn_yields_total)}",
+            f"evicted unread  active {also('evicted_active')}",
         ),
+        ("gets", (_rate(scene, "gets_total"), ""), "", f"sets {_rate(scene, 'sets_total')}  touch {also('cmd_touch')}"),
+        ("expired", (also("get_expired"), ""), "", f"gets too late  flushed {also('get_flushed')}"),
+        (
+            "reclaimed",
+            (_rate(scene, "reclaimed_total"), ""),
+            "",
+            f"expired  by crawler {also('crawler_reclaimed')}",
+        ),
+        ("cas", (also("cas_hits"), ""), "", f"refused {also('cas_badval')}  deleted {also('delete_hits')}"),
+        (
+            "made room",
+            (text.rate(reclaims), "warn" if reclaims else ""),
+            "",
+            f"by writers  no memory {text.rate(refused)}",
+        ),
+        (
+            "connects",
+            (_rate(scene, "connections_total"), ""),
+            "",
+            f"refused {text.count(stats.rejected_connections_total)}  waited {text.count(stats.listen_disabled_total)}",
+        ),
+        ("threads", (text.count(stats.threads), ""), "", f"yields {_rate(scene, 'conn_yields_total')}"),
     ]
+    extra = stats.extra or {}
+    if "extstore_bytes_used" in extra:
+        words = f"on disk  read {also('extstore_objects_read')}  written {also('extstore_objects_written')}"
+        rows.append(("extstore", (text.size(int(extra["extstore_bytes_used"])), ""), "", words))
+    return rows
