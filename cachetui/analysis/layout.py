@@ -195,16 +195,20 @@ def _taken(giver: Shard, queue: list[int], amount: float) -> tuple[list[int], fl
     """Take slots from the end of what a shard has until `amount` is reached as nearly as whole slots allow."""
     taken: list[int] = []
     value = 0.0
-    for slot in list(queue):
+    between: list[int] = []
+    for slot in queue:
         if value >= amount:
             break
         worth = giver.value(slot)
-        # A slot that counts nothing goes with its neighbours: the ranges stay long.
-        if value + worth <= amount + worth / 2:
-            taken.append(slot)
+        if not worth:
+            # It goes along when its neighbours on both sides do, so that ranges stay long.
+            between.append(slot)
+        elif value + worth <= amount + worth / 2:
+            taken += [*(between if taken else ()), slot]
             value += worth
-    while taken and not giver.value(taken[-1]):
-        taken.pop()
+            between = []
+        else:
+            between = []
     gone = set(taken)
     queue[:] = [slot for slot in queue if slot not in gone]
     return taken, value

@@ -135,6 +135,15 @@ def test_a_slot_that_outweighs_all_others_stays() -> None:
     assert 0 in held["a"] and len(held["a"]) < 60
 
 
+def test_empty_slots_stay_unless_they_lie_between_those_that_go() -> None:
+    values = {slot: 1.0 if slot < 100 else 0.0 for slot in range(8000)} | dict.fromkeys(range(8000, SLOTS), 0.0)
+    shards = [shard("a", range(8000), values=values), shard("b", range(8000, SLOTS), values=values)]
+    assert [len(move.slots) for move in balanced(shards).moves] == [50]
+    sparse = {slot: float(slot % 3 == 0) for slot in range(SLOTS)}
+    shards = [shard("a", range(SLOTS), values=sparse), shard("b", range(0))]
+    assert [len(slot_ranges(move.slots)) for move in balanced(shards).moves] == [1]
+
+
 def test_an_emptied_node_fills_the_others_evenly() -> None:
     gone = shard("a", range(4096))
     others = [shard("b", range(4096, 10000)), shard("c", range(10000, SLOTS)), shard("d", range(0), 0.0)]

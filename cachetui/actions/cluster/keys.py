@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from cachetui.actions.cluster.following import Way
 from cachetui.actions.cluster.nodes import Nodes, number_of
-from cachetui.actions.pace import Pacer
 from cachetui.actions.plan import Command
 from cachetui.errors import CacheError, Loading, ServerError, StoppedPartWay, TimedOut
 from cachetui.text import printable, size
@@ -34,8 +33,14 @@ class Passing(Exception):
 class KeyMover:
     """Moves the keys of slots that are open; remembers how fast that may go."""
 
-    def __init__(self, nodes: Nodes, pacer: Pacer, tell: Callable[[str], None], stopped: Callable[[], bool]) -> None:
-        self._nodes, self._pacer, self._tell, self._stopped = nodes, pacer, tell, stopped
+    def __init__(
+        self,
+        nodes: Nodes,
+        leave: Callable[[int], Awaitable[None]],
+        tell: Callable[[str], None],
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._nodes, self._leave, self._tell, self._stopped = nodes, leave, tell, stopped
         self._batch = 10
         self.moved = 0
         """Keys so far."""
@@ -55,7 +60,7 @@ class KeyMover:
             if self._stopped() and await self._left(way, slot) > finish:
                 return False
             if not self._stopped():
-                await self._pacer.leave(len(keys))
+                await self._leave(len(keys))
             began = time.monotonic()
             await self._migrate(way, keys, replace=replace)
             self._learn(time.monotonic() - began - asked_s, most)

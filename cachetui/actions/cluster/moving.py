@@ -47,13 +47,26 @@ class Mover:
     ) -> None:
         self._nodes, self._tally, self._tell, self._note = nodes, tally, tell, note
         self._cancel = cancel
-        self._keys = KeyMover(nodes, pacer, tell, self._stopped)
+        self._pacer = pacer
+        self._keys = KeyMover(nodes, self._leave, tell, self._stopped)
         self._follower = Follower(nodes, addresses, tell, self._stopped)
         self._unknown: frozenset[int] = frozenset()
         """Slots of which the target does not know that the source owns them."""
 
     def _stopped(self) -> bool:
         return self._cancel is not None and self._cancel.is_set()
+
+    async def _leave(self, keys: int) -> None:
+        """Wait for the pace, or until somebody says to stop."""
+        if self._cancel is None:
+            await self._pacer.leave(keys)
+            return
+        waits = {asyncio.create_task(self._pacer.leave(keys)), asyncio.create_task(self._cancel.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
 
     async def move(self, task: Move) -> None:
         """Move the slots of a task. When stopped, the reason is in the tally. Raises CacheError."""
@@ -64,6 +77,9 @@ class Mover:
             if self._stopped():
                 self._tally.reason = "cancelled"
                 return
+            if self._pacer.paused:
+                await self._leave(0)
+                continue
             before = len(left)
             try:
                 if task.engine == "atomic":

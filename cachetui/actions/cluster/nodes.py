@@ -46,6 +46,10 @@ class Nodes:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def like(self, target: Target) -> Nodes:
+        """Return the same with the user, password and TLS of another target; its owner closes it."""
+        return Nodes(target, self._make)
+
     @property
     def login(self) -> tuple[bytes, ...]:
         """What MIGRATE says to be let in by the other node: AUTH or AUTH2 and a secret; empty without a password."""
