@@ -14,6 +14,7 @@ from dataclasses import replace
 from cachetui.actions.cluster.nodes import Nodes
 from cachetui.actions.cluster.verifying import verify_tasks
 from cachetui.actions.cluster.working import Working
+from cachetui.actions.failover import FailingOver
 from cachetui.actions.fresh import run_fresh
 from cachetui.actions.going import going
 from cachetui.actions.guard import APPLIED, Guard, Survey, check_plan, check_server, survey
@@ -57,9 +58,12 @@ async def apply(
     `nodes` are for plans of tasks: these speak to each node of a cluster by itself.
     """
     check_plan(plan, source)
-    if plan.tasks and nodes is None:
+    if (plan.tasks or plan.failover) and nodes is None:
         raise Refused("this plan speaks to the nodes of a cluster, and none can be reached here", "nothing was sent")
     found = await asyncio.to_thread(survey, plan, journal)
+    if plan.failover is not None:
+        assert nodes is not None
+        return await _fail_over(plan, nodes, found, journal=journal, guard=guard, progress=progress, cancel=cancel)
     await check_server(plan, source, guard, found)
     # Nothing may be awaited from here to the journal's first entry.
     with going(journal.path, plan.id):
@@ -132,6 +136,36 @@ async def _carry_out_tasks(
         trouble = _end(journal, entry, tally)
     verified, checks = await verify_tasks(plan, nodes, tally)
     return tally.outcome(verified, (*checks, trouble) if trouble else checks)
+
+
+async def _fail_over(
+    plan: Plan,
+    nodes: Nodes,
+    found: Survey,
+    *,
+    journal: Journal,
+    guard: Guard,
+    progress: Callable[[Progress], None] | None,
+    cancel: asyncio.Event | None,
+) -> Outcome:
+    """Run a failover to its end; whoever gets its command says whether it is allowed."""
+    tally = Tally(left=plan.count)
+    change = FailingOver(plan, nodes, tally, progress=progress, cancel=cancel)
+    try:
+        await change.asked.open()
+        await check_server(plan, change.asked, guard, found)
+        with going(journal.path, plan.id):
+            entry = _begin(plan, journal, found)
+            try:
+                await change.run()
+            except CacheError as error:
+                tally.reason = error.line()
+            finally:
+                trouble = _end(journal, entry, tally)
+            verified, checks = await change.verify()
+            return tally.outcome(verified, (*checks, trouble) if trouble else checks)
+    finally:
+        await change.close()
 
 
 _begun: set[str] = set()

@@ -43,6 +43,7 @@ Capability = Literal[
     "kill",
     "settings",
     "rewrite",
+    "failover",
 ]
 
 VALUE_ROWS = 100

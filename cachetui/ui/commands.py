@@ -160,6 +160,16 @@ COMMANDS: tuple[CommandRow, ...] = (
     CommandRow(
         "kill", "x", "kill client", "close the selected client's connection", "medium", "kill", ("clients",), True
     ),
+    CommandRow(
+        "failover",
+        "F",
+        "failover",
+        "make a replica the primary: through Sentinel, in a cluster, or by FAILOVER",
+        "high",
+        "failover",
+        ("overview", "topology"),
+        True,
+    ),
     CommandRow("clear-slow", "c", "clear", "clear the server's slow log", "low", "slowlog", ("slow",), True),
     CommandRow(
         "arm", "W", "arm writes", "allow writes for five minutes where a profile is read-only; again to end that"

@@ -20,7 +20,9 @@ VALID_S = 300.0
 BATCH = 500
 """Commands in one pipeline of a bulk write: others' p99 stays under 1 ms (2,000 cost 3 ms)."""
 
-Needs = Literal["delete", "ttl", "edit", "policy", "maxmemory", "kill", "slowlog", "settings", "rewrite", "cluster"]
+Needs = Literal[
+    "delete", "ttl", "edit", "policy", "maxmemory", "kill", "slowlog", "settings", "rewrite", "cluster", "failover"
+]
 """The capability of a source that the plan asks for."""
 
 
@@ -40,6 +42,26 @@ class Sweep:
     """Slow down when another client's round trip rises above this; None: half as long again as before, and 5 ms."""
     expected: int | None = None
     """How many keys there are, as far as is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failover:
+    """One primary is replaced by a replica of its: what is sent, and what is waited for."""
+
+    kind: Literal["sentinel", "replication"]
+    ask: str
+    """The address that gets `command`: a Sentinel's, or the primary's."""
+    command: Command
+    old: str
+    """The primary before."""
+    new: str = ""
+    """The primary after; empty: a Sentinel chooses it."""
+    group: str = ""
+    sentinels: tuple[str, ...] = ()
+    """Those that are to name the new one."""
+    followers: tuple[str, ...] = ()
+    """Other replicas that then get `follow`."""
+    follow: Command = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +115,16 @@ class Plan:
     """Of an undo of keys: how many were kept; `steps` are examples then."""
     tasks: tuple[Task, ...] = ()
     """What is done to a cluster, in this order, each on a node of its own; `steps` are all commands it takes."""
+    failover: Failover | None = None
+    """Who is to take over from whom; `steps` are all commands it takes."""
 
     @property
     def count(self) -> int:
         """Return how many keys, slots or commands it is about, as far as is known."""
         if self.tasks:
             return sum(map(units, self.tasks))
+        if self.failover is not None:
+            return 1 + len(self.failover.followers)
         if self.expected is not None:
             return self.expected
         if self.sweep is not None and self.sweep.selection.keys is None:
@@ -124,6 +150,9 @@ class Plan:
         if self.tasks:
             lines = [line for task in self.tasks for line in lines_of(task)]
             return [*lines[:limit], f"... and {len(lines) - limit:,} more"] if len(lines) > limit else lines
+        if (change := self.failover) is not None:
+            lines = [f"{change.ask}> {commands.render(change.command)}"]
+            return [*lines, *(f"{address}> {commands.render(change.follow)}" for address in change.followers)]
         if self.nodes:
             each = [(address, step) for address in self.nodes for step in self.steps]
             lines = [f"{address}> {commands.render(step)}" for address, step in each[:limit]]
@@ -160,6 +189,7 @@ def stamped(
     nodes: tuple[str, ...] = (),
     reworded: bool = False,
     tasks: tuple[Task, ...] = (),
+    failover: Failover | None = None,
     now: float | None = None,
 ) -> Plan:
     """Stamp a plan: its receipt sorts by time, its life is short."""
@@ -194,6 +224,7 @@ def stamped(
         nodes=nodes,
         reworded=reworded,
         tasks=tasks,
+        failover=failover,
     )
 
 

@@ -296,7 +296,7 @@ class RedisSource(PolledServer):
         """Return why `capability` cannot be used here, None when it can as far as is known."""
         mode = self.identity.mode if self.identity else ""
         role = self.identity.role if self.identity else None
-        if mode == "sentinel" and capability not in ("clients", "kill"):
+        if mode == "sentinel" and capability not in ("clients", "kill", "failover"):
             return "a Sentinel watches servers and holds no keys: connect to one of them"
         if role == "replica" and capability in ("delete", "ttl", "edit"):
             return "this server is a replica and takes no writes: connect to the primary"
@@ -323,6 +323,7 @@ _NEEDS: dict[Capability, tuple[str, ...]] = {
     "kill": ("CLIENT KILL",),
     "settings": ("CONFIG SET",),
     "rewrite": ("CONFIG REWRITE",),
+    "failover": (),
 }
 
 

@@ -175,7 +175,8 @@ class Preview(Dialog[Left]):
 
     def _presses(self) -> str:
         if not self._paced:
-            return "working; Esc stops it"
+            told = self._progressed.note if self._progressed is not None else ""
+            return f"working{f': {told}' if told else ''}; Esc stops it"
         space = "goes on" if self._pacer.paused else "pauses"
         return f"Space {space}, - slower, + faster, Esc stops at the end of a batch"
 
@@ -221,6 +222,8 @@ class Preview(Dialog[Left]):
     def _draw(self) -> None:
         canvas = self.query_one("#meter", Canvas)
         progress = self._progressed
+        if not self._paced and self._state == "running" and not self._cancel.is_set():
+            self._say(self._presses())
         if not self._paced or progress is None or self._state not in ("running", "ended"):
             return
         ended = self._state == "ended"
