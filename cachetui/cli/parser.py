@@ -220,8 +220,8 @@ def _config(parser: argparse.ArgumentParser) -> None:
 
 def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memcached", action="store_true", help="Memcached instead of Valkey")
-    parser.add_argument("--cluster", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--sentinel", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--cluster", action="store_true", help="a cluster of six nodes")
+    parser.add_argument("--sentinel", action="store_true", help="a primary, two replicas and three Sentinels")
     parser.add_argument("--all", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--duration", type=_seconds(0.1, 366 * 86400), metavar="S", help="end after S seconds")
     parser.add_argument("--no-ui", action="store_true", help="print the URL and stay, without the dashboard")

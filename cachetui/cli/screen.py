@@ -54,9 +54,11 @@ def replay(call: Call) -> int:
 def demo(call: Call) -> int:
     """Start a real server with a live load, and the dashboard over it; both end together."""
     options = call.options
-    later = [name for name in ("cluster", "sentinel", "all") if getattr(options, name)]
-    if later:
-        raise BadUsage(f"demo --{later[0]} is not there yet", "demo and demo --memcached are")
+    kinds = [name for name in ("memcached", "sentinel", "cluster") if getattr(options, name)]
+    if options.all:
+        raise BadUsage("demo --all is not there yet", "demo, --sentinel, --cluster and --memcached are")
+    if len(kinds) > 1:
+        raise BadUsage("demo starts one kind of servers", f"give --{kinds[0]} or --{kinds[1]}")
     if call.words:
         raise BadUsage("demo takes no target", "it starts a server of its own")
     settings = call.settings()
@@ -65,7 +67,13 @@ def demo(call: Call) -> int:
     from cachetui.demo.run import Demo
 
     more = {} if options.rate is None else {"rate": options.rate}
-    running = Demo(memcached=options.memcached, duration_s=options.duration, **more)
+    running = Demo(
+        memcached=options.memcached,
+        sentinel=options.sentinel,
+        cluster=options.cluster,
+        duration_s=options.duration,
+        **more,
+    )
     if options.no_ui:
         return asyncio.run(_stay(call, running))
     return _demo_on_screen(call, running, settings)

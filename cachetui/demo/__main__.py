@@ -1,9 +1,9 @@
 """The demo's own process: a server, its load, and an end to both.
 
-It prints one JSON line when the server answers (`url`, `description`, `directory`, `pid`), or one with `error` and
-`hint` and exit code 1; and one with `ended` and `errors` (met by the load, by kind) at its end. It ends when its
-input is a pipe and reaches its end, on SIGINT, SIGTERM and SIGHUP, after `--duration` seconds, or when the server
-has ended.
+It prints one JSON line when the servers answer (`url`, `description`, `directory` and `pid` of the first,
+`directories` and `pids` of all), or one with `error` and `hint` and exit code 1; and one with `ended` and `errors`
+(met by the load, by kind) at its end. It ends when its input is a pipe and reaches its end, on SIGINT, SIGTERM and
+SIGHUP, after `--duration` seconds, or when the server (of several the last that holds data) has ended.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable
 
 from cachetui.demo import RATE, SEED, servers
 from cachetui.demo.actors import Ledger, end
+from cachetui.demo.group import Group, start_alone
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -29,7 +30,9 @@ def main() -> int:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)  # until there is something to clean up
     parser = argparse.ArgumentParser(prog="python -m cachetui.demo")
-    parser.add_argument("--memcached", action="store_true")
+    kinds = parser.add_mutually_exclusive_group()
+    for name in ("memcached", "sentinel", "cluster"):
+        kinds.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--duration", type=float, metavar="S")
     parser.add_argument("--rate", type=int, default=RATE, help="commands a second")
     parser.add_argument("--seed", type=int, default=SEED)
@@ -71,31 +74,46 @@ def _watch_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 
 async def _work(options: argparse.Namespace) -> int:
-    engine = servers.find_memcached() if options.memcached else servers.find_redis()
-    server = await servers.start(engine)
+    group = await _start(options)
     ledger = Ledger()
     reason = "stopped"
     try:
         os.nice(5)  # the load gives way to whoever looks at it
+        first = group.servers[0]
         _say(
             {
-                "url": server.url,
-                "description": f"{engine.title} {server.version} on 127.0.0.1:{server.port} with a live workload",
-                "directory": str(server.directory),
-                "pid": server.pid,
+                "url": group.url,
+                "description": group.description,
+                "directory": str(first.directory),
+                "pid": first.pid,
+                "directories": [str(server.directory) for server in group.servers],
+                "pids": [server.pid for server in group.servers],
             }
         )
-        reason = await _load(server, options, ledger)
+        reason = await _load(group, options, ledger)
     finally:
-        await server.stop()
+        await group.stop()
         _say({"ended": reason, "errors": dict(ledger.errors)})
     return 0 if reason == "duration" else 1
 
 
-async def _load(server: servers.Running, options: argparse.Namespace, ledger: Ledger) -> str:
-    """Load the server until the time is over or the server has ended; return which of them."""
-    watch = asyncio.create_task(_ended(server))
-    load, halt = _start_load(server, options, ledger)
+async def _start(options: argparse.Namespace) -> Group:
+    """Start what is asked for. Raises DemoFailed."""
+    if options.sentinel:
+        from cachetui.demo.sentinel import start_sentinel
+
+        return await start_sentinel(servers.find_redis())
+    if options.cluster:
+        from cachetui.demo.cluster import start_cluster
+
+        return await start_cluster(servers.find_redis())
+    return await start_alone(servers.find_memcached() if options.memcached else servers.find_redis())
+
+
+async def _load(group: Group, options: argparse.Namespace, ledger: Ledger) -> str:
+    """Load the servers until the time is over or the last one has ended; return which of them."""
+    watch = asyncio.create_task(_ended(group))
+    load, halt = _start_load(group, options, ledger)
     try:
         done, _ = await asyncio.wait({load, watch}, timeout=options.duration, return_when=asyncio.FIRST_COMPLETED)
         if load in done:
@@ -107,13 +125,13 @@ async def _load(server: servers.Running, options: argparse.Namespace, ledger: Le
 
 
 def _start_load(
-    server: servers.Running, options: argparse.Namespace, ledger: Ledger
+    group: Group, options: argparse.Namespace, ledger: Ledger
 ) -> tuple[asyncio.Task[None], Callable[[], Awaitable[object]]]:
     """Start the load; return its task and the way to end it."""
-    if options.memcached:
+    if group.reach is None:
         from cachetui.demo.memcached import MemcachedWorkload
 
-        threads = MemcachedWorkload(server.port, rate=options.rate, seed=options.seed, ledger=ledger)
+        threads = MemcachedWorkload(group.servers[0].port, rate=options.rate, seed=options.seed, ledger=ledger)
         working = asyncio.create_task(asyncio.to_thread(threads.run))
 
         async def halt() -> None:
@@ -123,14 +141,15 @@ def _start_load(
         return working, halt
     from cachetui.demo.workload import Workload
 
-    load = asyncio.create_task(Workload(server.port, rate=options.rate, seed=options.seed, ledger=ledger).run())
+    work = Workload(group.reach, rate=options.rate, seed=options.seed, ledger=ledger, clustered=group.clustered)
+    load = asyncio.create_task(work.run())
     return load, lambda: end(load)
 
 
-async def _ended(server: servers.Running) -> None:
+async def _ended(group: Group) -> None:
     while True:
         await asyncio.sleep(0.2)
-        if server.ended():
+        if group.ended():
             return
 
 

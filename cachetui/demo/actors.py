@@ -6,18 +6,19 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisClusterException, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from cachetui.demo.shop import Command
 
-TROUBLES = (RedisError, OSError, TimeoutError)
+TROUBLES = (RedisError, RedisClusterException, OSError, TimeoutError)
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
 
@@ -37,6 +38,25 @@ def connect(port: int, name: str, *, connections: int = 1, wait_s: float = 0.0) 
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     return Redis.from_pool(pool)
+
+
+Reach = Callable[..., AbstractAsyncContextManager[Any]]
+"""Opens a client for a while: `reach(name, connections=1, wait_s=0.0)`, as `connect` takes them."""
+
+
+def at_port(port: int) -> Reach:
+    """Return what opens clients of the one server on a loopback port."""
+
+    @asynccontextmanager
+    async def reach(name: str, **options: Any) -> AsyncIterator[Redis]:
+        client = connect(port, name, **options)
+        try:
+            yield client
+        finally:
+            await client.aclose()
+            await client.connection_pool.disconnect()
+
+    return reach
 
 
 class Ledger:

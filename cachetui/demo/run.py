@@ -19,7 +19,7 @@ from cachetui.demo import RATE, SEED
 from cachetui.demo.servers import DemoFailed
 from cachetui.text import printable
 
-START_S = 30.0
+START_S = 60.0
 END_S = 6.0
 
 
@@ -32,22 +32,32 @@ class Demo:
     """
 
     def __init__(
-        self, *, memcached: bool = False, duration_s: float | None = None, rate: int = RATE, seed: int = SEED
+        self,
+        *,
+        memcached: bool = False,
+        sentinel: bool = False,
+        cluster: bool = False,
+        duration_s: float | None = None,
+        rate: int = RATE,
+        seed: int = SEED,
     ) -> None:
         self.url = ""
-        """`redis://127.0.0.1:PORT` or `memcached://127.0.0.1:PORT`, once entered."""
+        """`redis://127.0.0.1:PORT`, `memcached://127.0.0.1:PORT`, or that of a group, once entered."""
         self.description = ""
         """What is running, for people, once entered."""
         self.pid = 0
         """The child's process id, once entered."""
         self.server_pid = 0
-        """The server's process id, once entered."""
+        """The process id of the (first) server, once entered."""
+        self.server_pids: tuple[int, ...] = ()
+        """Those of all servers, once entered."""
         self._argv = [sys.executable, "-P", "-m", "cachetui.demo", "--rate", str(rate), "--seed", str(seed)]
-        self._argv += ["--memcached"] if memcached else []
+        kinds = {"--memcached": memcached, "--sentinel": sentinel, "--cluster": cluster}
+        self._argv += [name for name, wanted in kinds.items() if wanted]
         self._argv += ["--duration", str(duration_s)] if duration_s is not None else []
         self._process: subprocess.Popen[bytes] | None = None
         self._complaints: IO[bytes] | None = None
-        self._directory = ""
+        self._directories: list[str] = []
 
     async def __aenter__(self) -> Demo:
         self._process = self._spawn()
@@ -104,7 +114,8 @@ class Demo:
         if "error" in document:
             raise DemoFailed(document["error"], document["hint"])
         self.url, self.description = document["url"], document["description"]
-        self.server_pid, self._directory = document["pid"], document["directory"]
+        self.server_pid, self.server_pids = document["pid"], tuple(document["pids"])
+        self._directories = document["directories"]
 
     def _last_complaint(self) -> str:
         assert self._complaints is not None
@@ -128,5 +139,5 @@ class Demo:
                 process.wait()
             process.stdout.close()
             self._complaints.close()
-            if self._directory:
-                shutil.rmtree(self._directory, ignore_errors=True)
+            for directory in self._directories:
+                shutil.rmtree(directory, ignore_errors=True)

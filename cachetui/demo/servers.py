@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +46,20 @@ class Engine:
     path: str
     title: str
     """For people: `Valkey`, `Redis`, `memcached`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a server is to be besides the usual: a member of a group."""
+
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """Over our own."""
+    sentinel: bool = False
+    lines: tuple[str, ...] = ()
+    """Further lines of its configuration."""
+
+
+ALONE = Part()
 
 
 @dataclass(slots=True)
@@ -110,8 +124,21 @@ def free_port() -> int:
         return port
 
 
+def free_port_of_node() -> int:
+    """Return a free port whose cluster bus, 10,000 above, is free as well."""
+    while True:
+        port = free_port()
+        with contextlib.suppress(OSError, OverflowError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port + 10_000))
+            return port
+
+
 async def start(
-    engine: Engine, *, pick_port: Callable[[], int] = free_port, guarded: bool = sys.platform != "linux"
+    engine: Engine,
+    part: Part = ALONE,
+    *,
+    pick_port: Callable[[], int] = free_port,
+    guarded: bool = sys.platform != "linux",
 ) -> Running:
     """Start `engine` on a loopback port and wait until it answers; another port is tried when one is taken.
 
@@ -121,7 +148,7 @@ async def start(
     trouble = ""
     for _ in range(PORT_TRIES):
         try:
-            attempt = await _attempt(engine, pick_port(), guarded)
+            attempt = await _attempt(engine, part, pick_port(), guarded)
         except OSError as error:
             raise DemoFailed(f"{engine.title} cannot be started: {printable(str(error))}") from error
         if isinstance(attempt, Running):
@@ -130,12 +157,12 @@ async def start(
     raise DemoFailed(f"{engine.title} did not start: {trouble or 'it ended at once'}", f"try {engine.path} by hand")
 
 
-async def _attempt(engine: Engine, port: int, guarded: bool) -> Running | str:
+async def _attempt(engine: Engine, part: Part, port: int, guarded: bool) -> Running | str:
     """Start the server on `port`; return it, or else the last line of its log."""
     directory = Path(tempfile.mkdtemp(prefix="cachetui-demo-"))
     process, kept = None, False
     try:
-        process = _spawn(_argv(engine, port, directory), directory, guarded)
+        process = _spawn(_argv(engine, part, port, directory), directory, guarded)
         running = await _ready(engine, process, port, directory, guarded)
         if running is not None:
             kept = True
@@ -148,27 +175,29 @@ async def _attempt(engine: Engine, port: int, guarded: bool) -> Running | str:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _argv(engine: Engine, port: int, directory: Path) -> list[str]:
+def _argv(engine: Engine, part: Part, port: int, directory: Path) -> list[str]:
     if engine.kind == "memcached":
         argv = [engine.path, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", str(MEMCACHED_MB), "-c", "256"]
         # A change of user would undo the order to die with the parent.
         return [*argv, "-t", "2", *(["-u", "root"] if os.geteuid() == 0 else [])]
-    settings = {
-        "bind": "127.0.0.1",
-        "port": port,
-        "dir": f'"{directory}"',
-        "save": '""',
-        "appendonly": "no",
-        "maxmemory": MAXMEMORY_BYTES,
-        "maxmemory-policy": "allkeys-lru",
-        "slowlog-log-slower-than": 1000,
-        "slowlog-max-len": 256,
-        "latency-monitor-threshold": 5,
-    }
-    # A file, so that CONFIG REWRITE works as it would at home.
+    settings: dict[str, object] = {"bind": "127.0.0.1", "port": port, "dir": f'"{directory}"'}
+    settings |= {**({} if part.sentinel else _OURS), **part.settings}
+    # A file, so that CONFIG REWRITE works as it would at home; a Sentinel keeps what it learns there.
     config = directory / "server.conf"
-    config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-    return [engine.path, str(config)]
+    lines = [f"{name} {value}" for name, value in settings.items()]
+    config.write_text("".join(f"{line}\n" for line in (*lines, *part.lines)))
+    return [engine.path, str(config), *(["--sentinel"] if part.sentinel else [])]
+
+
+_OURS: dict[str, object] = {
+    "save": '""',
+    "appendonly": "no",
+    "maxmemory": MAXMEMORY_BYTES,
+    "maxmemory-policy": "allkeys-lru",
+    "slowlog-log-slower-than": 1000,
+    "slowlog-max-len": 256,
+    "latency-monitor-threshold": 5,
+}
 
 
 def _spawn(argv: Sequence[str], directory: Path, guarded: bool) -> subprocess.Popen[bytes]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from cachetui.demo.actors import FIRST_PAUSE_S, TROUBLES, Ledger, Pace, connect, repeat, run_all, send
+from cachetui.demo.actors import FIRST_PAUSE_S, TROUBLES, Ledger, Pace, Reach, repeat, run_all, send
 from cachetui.demo.servers import MAXMEMORY_BYTES
 from cachetui.demo.shop import PAGE_PREFIX, Command, Shop, session_name
 from cachetui.patterns.aio import CacheAside, CircuitBreaker
@@ -28,6 +27,8 @@ BATCH = 400
 QUEUES = ("queue:emails", "queue:thumbnails")
 ORDERS = "orders"
 GROUPS = ("billing", "shipping")
+NO_KEYS = ("EVAL", "KEYS")
+"""Reports that belong to no slot."""
 SPIN = "local n = 0 for i = 1, tonumber(ARGV[1]) do n = n + i % 7 end return n"
 
 SHARE_OF_LOOKUPS = 0.3
@@ -35,10 +36,14 @@ SHARE_OF_LOOKUPS = 0.3
 
 
 class Workload:
-    """All actors of the shop against the server on a loopback port, at about `rate` commands a second."""
+    """All actors of the shop against what `reach` opens clients of, at about `rate` commands a second.
 
-    def __init__(self, port: int, *, rate: int, seed: int, ledger: Ledger) -> None:
-        self.port = port
+    In a cluster, where `clustered`, no command has keys of several slots.
+    """
+
+    def __init__(self, reach: Reach, *, rate: int, seed: int, ledger: Ledger, clustered: bool = False) -> None:
+        self._client = reach
+        self._clustered = clustered
         self.rate = rate
         self.seed = seed
         self.shop = Shop(seed, datetime.now(UTC))
@@ -55,15 +60,6 @@ class Workload:
 
     def _rng(self, name: str) -> random.Random:
         return random.Random(f"{self.seed}:{name}")
-
-    @asynccontextmanager
-    async def _client(self, name: str, **options: Any) -> AsyncIterator[Redis]:
-        client = connect(self.port, name, **options)
-        try:
-            yield client
-        finally:
-            await client.aclose()
-            await client.connection_pool.disconnect()
 
     # ----- the fill
 
@@ -89,11 +85,18 @@ class Workload:
     async def _fill_up(self, client: Redis, rng: random.Random, steps: int) -> None:
         """Cache fragments until the memory is nearly full: at most `steps` batches."""
         for _ in range(steps):
-            memory = await client.info("memory")
-            limit = memory["maxmemory"] or FULL_BYTES
-            if memory["used_memory"] > min(FULL_BYTES, FULL_SHARE * limit):
+            used, limit = await self._memory(client)
+            if used > min(FULL_BYTES, FULL_SHARE * (limit or FULL_BYTES)):
                 return
             await send(client, [self.shop.fragment(rng) for _ in range(BATCH)], self.ledger)
+
+    async def _memory(self, client: Any) -> tuple[int, int]:
+        """Return the bytes that are used, and the limit: of all primaries in a cluster."""
+        if not self._clustered:
+            memory = await client.info("memory")
+            return memory["used_memory"], memory["maxmemory"]
+        found = (await client.info("memory", target_nodes="primaries")).values()
+        return sum(memory["used_memory"] for memory in found), sum(memory["maxmemory"] for memory in found)
 
     # ----- the live load
 
@@ -178,13 +181,13 @@ class Workload:
                     user, cents = rng.randrange(8000), rng.randrange(500, 50_000)
                     commands.append(("XADD", ORDERS, "MAXLEN", "~", 5000, "*", "user", user, "cents", cents))
                     commands.append(("RPUSH", "big:events", f'{{"event":"order","user":{user}}}'))
-                    commands.append(("PUBLISH", "news:orders", f"user {user}"))
                 # Now and then a newsletter: the queue grows and is worked off.
                 jobs = 60 if rng.random() < 0.04 else rng.randrange(0, 3)
                 queue = QUEUES[rng.random() < 0.2]
                 commands += [("RPUSH", queue, f'{{"job":{rng.getrandbits(32)}}}') for _ in range(jobs)]
                 commands.append(("LTRIM", "big:events", -10_000, -1))
                 await send(client, commands, self.ledger)
+                await client.publish("news:orders", "new")
 
             await repeat(step, self.ledger, rng)
 
@@ -194,7 +197,8 @@ class Workload:
         async with self._client("worker-1", wait_s=5) as client:
 
             async def step() -> None:
-                job = await client.blpop(list(QUEUES), timeout=5)
+                queues = QUEUES[:1] if self._clustered else QUEUES
+                job = await client.blpop(list(queues), timeout=5)
                 if job is not None:
                     await asyncio.sleep(rng.uniform(0.02, 0.12))
 
@@ -244,7 +248,9 @@ class Workload:
                 await asyncio.sleep(rng.uniform(0.6, 1.4))
                 turns += 1
                 await send(client, [self.shop.export(rng)], self.ledger)
-                await send(client, [rng.choices(*_reports(rng))[0]], self.ledger)
+                report = rng.choices(*_reports(rng))[0]
+                if not (self._clustered and report[0] in NO_KEYS):
+                    await send(client, [report], self.ledger)
                 if turns % 3 == 0:
                     await self._restock(client, rng)
 
