@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from binascii import crc_hqx
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from redis.cluster import ClusterNode, RedisCluster
-from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from cachetui.actions.apply import Guard, Outcome, apply
@@ -24,6 +25,7 @@ from cachetui.actions.plan import Plan
 from cachetui.actions.plan.members import Member, State
 from cachetui.config import parse_target
 from cachetui.model import Identity
+from cachetui.model.slots import SLOTS
 from cachetui.source.base import Source
 from cachetui.source.connect import make_source
 from tests.servers import launch
@@ -153,13 +155,20 @@ def counting(connect: Callable[[], RedisCluster], keys: int = 300) -> Iterator[C
         yield counter
 
 
+@cache
+def _tags() -> dict[int, int]:
+    """Return a number for each slot, whose digits in braces lie in it."""
+    found: dict[int, int] = {}
+    number = 0
+    while len(found) < SLOTS:
+        found.setdefault(crc_hqx(b"%d" % number, 0) % SLOTS, number)
+        number += 1
+    return found
+
+
 def key_in(slot: int, number: int = 0) -> bytes:
     """Return a key that lies in a slot."""
-    at = 0
-    while True:
-        if key_slot(b"{%d}" % at) == slot:
-            return b"{%d}:%d" % (at, number)
-        at += 1
+    return b"{%d}:%d" % (_tags()[slot], number)
 
 
 def stopped(servers: Sequence[Server]) -> None:

@@ -12,13 +12,13 @@ from cachetui.actions.apply import Pacer, Progress
 from cachetui.actions.cluster.balancing import Wishes, plan_move, plan_rebalance
 from cachetui.actions.cluster.mending import fix_planned
 from cachetui.actions.undo import plan_of, undoing
-from cachetui.errors import BadUsage, CacheError, Refused
+from cachetui.errors import BadUsage, Refused
 from cachetui.model.slots import SLOTS
 from tests.contract.redis_targets import until
 from tests.servers.clusters import Cluster, acting, counting, created, key_in, started, stopped
 from tests.servers.launch import Server
 
-KEYS = 3000
+KEYS = 1500
 
 
 @pytest.fixture(scope="module", params=["redis7", "valkey9"])
@@ -42,14 +42,14 @@ async def cluster(servers: list[Server], tmp_path: Path) -> AsyncIterator[Cluste
 
 
 def fill(cluster: Cluster, keys: int = KEYS) -> None:
-    with cluster.client().pipeline() as pipe:
+    with cluster.client().pipeline() as pipe:  # type: ignore[no-untyped-call]
         for number in range(keys):
             pipe.set(f"k:{number}", f"value {number}")
         pipe.execute()
 
 
 def intact(cluster: Cluster, keys: int = KEYS) -> bool:
-    with cluster.client().pipeline() as pipe:
+    with cluster.client().pipeline() as pipe:  # type: ignore[no-untyped-call]
         for number in range(keys):
             pipe.get(f"k:{number}")
         return list(pipe.execute()) == [f"value {number}".encode() for number in range(keys)]
@@ -64,7 +64,8 @@ async def test_a_rebalance_under_load_loses_no_key_and_no_write(cluster: Cluster
     fill(cluster)
     before = await cluster.primaries()
     heavy = before[1 if classic else 0]
-    wishes = Wishes(weights={heavy.address: 1.5, before[2].address: 0.75}, classic=classic, threshold_percent=0)
+    weight = 1.04 if classic else 1.2
+    wishes = Wishes(weights={heavy.address: weight}, classic=classic, threshold_percent=0)
     plan = await plan_rebalance(*cluster.who, wishes)
     assert any(f"{heavy.address}: {len(heavy.slots):,} slots -> " in line for line in plan.what)
     with counting(cluster.client) as counter:
@@ -76,7 +77,7 @@ async def test_a_rebalance_under_load_loses_no_key_and_no_write(cluster: Cluster
     assert counter.wrong() == {} and counter.troubles == 0
     assert intact(cluster) and total(cluster) == KEYS + len(counter.keys)
     shares = {member.address: len(member.slots) for member in await cluster.primaries()}
-    assert abs(shares[heavy.address] - SLOTS * 1.5 / 3.25) < 2
+    assert abs(shares[heavy.address] - SLOTS * weight / (2 + weight)) < 2
     # The receipt knows what went where: the way back is a plan like any other.
     entry = cluster.journal.read()[0]
     assert sum(task.count("-") for task, _, _ in entry.moves) and entry.done == plan.count
@@ -93,7 +94,7 @@ async def test_a_rebalance_under_load_loses_no_key_and_no_write(cluster: Cluster
 async def test_keys_and_memory_are_balanced(cluster: Cluster, by: str) -> None:
     state = await cluster.state()
     first = max(state.primaries, key=lambda member: len(member.slots))
-    slots = sorted(first.slots)[:40]
+    slots = sorted(first.slots)[-40:]
     client = cluster.client()
     for slot in slots:
         for number in range(6):
@@ -105,14 +106,14 @@ async def test_keys_and_memory_are_balanced(cluster: Cluster, by: str) -> None:
     if by == "memory":
         assert any("estimated" in line for line in plan.what)
     with pytest.raises(Refused, match="nothing to do"):
-        await plan_rebalance(*cluster.who, Wishes(by="keys", threshold_percent=20))
+        await plan_rebalance(*cluster.who, Wishes(by="keys", threshold_percent=40))
 
 
 @pytest.mark.parametrize("classic", [False, True])
 async def test_a_move_that_is_cancelled_leaves_nothing_open_and_goes_on_later(cluster: Cluster, classic: bool) -> None:
     fill(cluster)
     giver, taker = (await cluster.primaries())[:2]
-    slots = sorted(giver.slots)[:600]
+    slots = sorted(giver.slots)[:300]
     cancel = asyncio.Event()
 
     def seen(progress: Progress) -> None:
@@ -123,7 +124,7 @@ async def test_a_move_that_is_cancelled_leaves_nothing_open_and_goes_on_later(cl
     plan = await plan_move(*cluster.who, slots, to=taker.address, wishes=wishes)
     outcome = await cluster.run(plan, cancel=cancel, progress=seen)
     assert (outcome.state, outcome.exit_code) == ("stopped", 4) and "cancelled" in outcome.reason
-    assert 0 < outcome.done < 600 and outcome.done + outcome.left == 600
+    assert 0 < outcome.done < 300 and outcome.done + outcome.left == 300
     assert list((await cluster.state()).open_slots()) == [] and intact(cluster)
     again = await plan_move(*cluster.who, slots, to=taker.node_id[:12], wishes=wishes)
     assert again.count == outcome.left
@@ -174,9 +175,9 @@ async def holds(cluster: Cluster, slot: int, node_id: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("moved", [0, 4, 10])
+@pytest.mark.parametrize("moved", [0, 4])
 async def test_a_cut_move_is_finished_by_the_next_rebalance(cluster: Cluster, moved: int) -> None:
-    giver, taker = await cut(cluster, 77, moved=moved)
+    _, taker = await cut(cluster, 77, moved=moved)
     plan = await plan_rebalance(*cluster.who, Wishes(threshold_percent=100))
     assert plan.count == 1 and any("cut half-way" in line for line in plan.what)
     assert (await cluster.run(plan)).verified is True
@@ -184,7 +185,7 @@ async def test_a_cut_move_is_finished_by_the_next_rebalance(cluster: Cluster, mo
 
 
 async def test_a_cut_move_is_finished_by_fix(cluster: Cluster) -> None:
-    giver, taker = await cut(cluster, 78, moved=3)
+    _, taker = await cut(cluster, 78, moved=3)
     plan = await fix_planned(*cluster.who)
     assert any("is finished" in line for line in plan.what)
     assert (await cluster.run(plan)).verified is True
@@ -194,7 +195,7 @@ async def test_a_cut_move_is_finished_by_fix(cluster: Cluster) -> None:
 
 
 async def test_a_key_on_both_nodes_is_not_overwritten_unless_it_is_the_same(cluster: Cluster) -> None:
-    giver, taker = await cut(cluster, 79, moved=0)
+    _, taker = await cut(cluster, 79, moved=0)
     state = await cluster.state()
     there = cluster.server(state.members[taker].address)
     with there.client() as client:
@@ -204,7 +205,7 @@ async def test_a_key_on_both_nodes_is_not_overwritten_unless_it_is_the_same(clus
             pipe.set(key_in(79, number), value)
             pipe.execute()
     outcome = await cluster.run(await fix_planned(*cluster.who))
-    assert outcome.state == "failed" or outcome.state == "stopped"
+    assert outcome.state in {"failed", "stopped"}
     assert key_in(79, 5).decode() in outcome.reason and "--replace" in outcome.reason, outcome
     assert [slot for slot, _ in (await cluster.state()).open_slots()] == [79, 79]
     plan = await fix_planned(*cluster.who, replace_keys=True)
@@ -236,10 +237,7 @@ async def test_plans_are_refused_while_the_nodes_do_not_agree(cluster: Cluster) 
         assert len(state.owners()) == SLOTS
 
 
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [({"to": "127.0.0.1:1"}, "no node is called"), ({"to": ""}, "no node is called")],
-)
-async def test_a_move_to_nobody_is_refused(cluster: Cluster, wrong: dict[str, str], words: str) -> None:
-    with pytest.raises(CacheError, match=words):
-        await plan_move(*cluster.who, [1], wishes=Wishes(), **wrong)
+async def test_a_move_to_nobody_is_refused(cluster: Cluster) -> None:
+    for nobody in ("127.0.0.1:1", ""):
+        with pytest.raises(BadUsage, match="no node is called"):
+            await plan_move(*cluster.who, [1], to=nobody, wishes=Wishes())

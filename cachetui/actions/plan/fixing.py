@@ -79,10 +79,12 @@ def plan_fix(
     takers = _by_room(state)
     if not takers:
         raise Refused("no primary answers", "bring the nodes back first")
+    here = {member.node_id: member for member in state.primaries}
+    owners, kept = state.owners(), set() if give_up_failed else set(lost)
     for slot in doubtful(state):
-        if slot in lost and not give_up_failed:
-            continue
-        _mend(mending, state, slot, counts.get(slot, {}), takers, replace=replace)
+        if slot not in kept:
+            claims = owners.get(slot, [])
+            _mend(mending, slot, claims, here=here, held=counts.get(slot, {}), takers=takers, replace=replace)
     tasks = _tasks(mending, state)
     notes = _failed_lines(state, failed, given_up=give_up_failed)
     if not tasks:
@@ -118,12 +120,18 @@ def _by_room(state: State) -> dict[str, int]:
 
 
 def _mend(
-    mending: Mending, state: State, slot: int, held: Mapping[str, int], takers: dict[str, int], *, replace: bool
+    mending: Mending,
+    slot: int,
+    said: Sequence[str],
+    *,
+    here: Mapping[str, Member],
+    held: Mapping[str, int],
+    takers: dict[str, int],
+    replace: bool,
 ) -> None:
-    """Say what is to be done with one slot."""
-    here = {member.node_id: member for member in state.primaries}
-    claims = [name for name in state.owners().get(slot, []) if name in here]
-    if not claims and state.owners().get(slot):
+    """Say what is to be done with one slot; `said` are the ids of all that claim it."""
+    claims = [name for name in said if name in here]
+    if not claims and said:
         mending.lines.append(f"left: slots of a node that does not answer but has not failed: {slot}")
         return
     owner = _owner(slot, claims, held, here, takers)
@@ -186,8 +194,7 @@ def _tasks(mending: Mending, state: State) -> list[Task]:
         tasks += [Send(address, (b"CLUSTER", b"SETSLOT", b"%d" % slot, b"STABLE")) for slot in slots]
     for name, slots in mending.covering.items():
         address = here[name].address
-        view = next(view for view in state.views if view.me.node_id == name)
-        known = view.served()
+        known = next(view for view in state.views if view.me.node_id == name).served()
         # A node that believes that somebody else serves a slot must forget that first.
         taken = [slot for slot in slots if slot in known]
         tasks += [Send(address, (b"CLUSTER", b"DELSLOTS", b"%d" % slot)) for slot in taken]

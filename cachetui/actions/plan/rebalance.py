@@ -14,6 +14,9 @@ from cachetui.model.slots import SLOTS, counted_slots, slots_text
 
 CHECK = "cachetui cluster check says what is wrong, cachetui cluster fix mends it"
 
+PASSING: dict[str, object] = {"passing": True}
+"""In the detail of what may be over when every node has heard the news."""
+
 
 def check_whole(state: State) -> None:
     """Raise Refused while the nodes do not agree on who serves which slots: moves would make it worse."""
@@ -27,11 +30,11 @@ def check_whole(state: State) -> None:
         raise Refused(f"a primary does not answer: {', '.join(lost)}", "bring it back, or fail over to its replica")
     owners = state.owners()
     if twice := [slot for slot, names in owners.items() if len(names) > 1]:
-        raise Refused(f"{counted_slots(twice)} are claimed by two nodes: {slots_text(twice, 5)}", CHECK)
+        raise Refused(f"{counted_slots(twice)} are claimed by two nodes: {slots_text(twice, 5)}", CHECK, PASSING)
     if missing := [slot for slot in range(SLOTS) if slot not in owners]:
         raise Refused(f"{counted_slots(missing)} are served by nobody: {slots_text(missing, 5)}", CHECK)
     if not state.agree():
-        raise Refused("the nodes do not agree on who serves which slots", f"it may pass by itself; {CHECK}")
+        raise Refused("the nodes do not agree on who serves which slots", f"it may pass by itself; {CHECK}", PASSING)
 
 
 def cut_moves(state: State) -> list[SlotMove]:
