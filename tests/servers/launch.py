@@ -312,5 +312,7 @@ def tls_server(binary: str, made: dict[str, Path], *, mutual: bool = False) -> S
 def remove(server: Server) -> None:
     """Stop a server and delete its directory."""
     with contextlib.suppress(ProcessLookupError):
+        if server.greeting.startswith(b"version") and server.process is not None and server.process.poll() is None:
+            server.kill()  # memcached takes a second over its goodbye and has nothing to save
         server.stop()
     shutil.rmtree(server.directory, ignore_errors=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from cachetui import text
 from cachetui.analysis.growth import growth, over_same_span
 from cachetui.analysis.rules.rule import Problem, is_memcached
-from cachetui.model import Evidence, SlabClass
+from cachetui.analysis.slabs import donor_for, idle_bytes, lost_of
+from cachetui.model import Evidence
 
 UNFETCHED_SHARE_PERCENT = 50.0
 """Percent of the evicted items that nobody ever read: memory spent for nothing."""
@@ -15,15 +16,6 @@ LEAST_EVICTED = 100
 
 YIELDS_SHARE_PERCENT = 1.0
 """Percent of commands after which a connection had to yield to the others (-R)."""
-
-SLAB_PAGE_BYTES = 1024**2
-"""A slab page, unless started with another -I."""
-
-SLAB_IDLE_SHARE = 0.5
-"""Share of a slab class's chunks that are free: pages that could serve another class."""
-
-SLAB_IDLE_PAGES = 2
-"""Whole pages' worth of free chunks below which there is nothing to move."""
 
 
 def evicted_unfetched(evidence: Evidence) -> Problem | None:
@@ -87,28 +79,26 @@ def slab_imbalance(evidence: Evidence) -> Problem | None:
         return None
     before = _evicted(evidence)
     starving = [
-        (grown, slab)
+        (grown, slab, donor)
         for slab in stats.slabs
-        if (grown := (slab.evicted or 0) + (slab.outofmemory or 0) - before.get((slab.server, slab.class_id), 0)) > 0
+        if (grown := (lost_of(slab) or 0) - before.get((slab.server, slab.class_id), 0)) > 0
+        and (donor := donor_for(slab, stats.slabs)) is not None
     ]
-    idle = [slab for slab in stats.slabs if _idle_bytes(slab) >= SLAB_IDLE_PAGES * SLAB_PAGE_BYTES]
-    starving = [(grown, slab) for grown, slab in starving if any(other.server == slab.server for other in idle)]
     if not starving:
         return None
-    grown, worst = max(starving, key=lambda pair: pair[0])
-    donor = max((slab for slab in idle if slab.server == worst.server), key=_idle_bytes)
+    grown, worst, donor = max(starving, key=lambda found: found[0])
     lately = bool(before)
     return Problem(
         "medium" if lately else "low",
         f"Slab imbalance: class {worst.class_id} ({text.size(worst.chunk_bytes)}) evicted {text.count(grown)} items"
-        f" while class {donor.class_id} keeps {text.size(_idle_bytes(donor))} free",
+        f" while class {donor.class_id} keeps {text.size(idle_bytes(donor))} free",
         "Let memcached move pages (automove), or move one by hand.",
         {
             "starving_class": worst.class_id,
             "starving_chunk_bytes": worst.chunk_bytes,
             "evicted": grown,
             "idle_class": donor.class_id,
-            "idle_bytes": _idle_bytes(donor),
+            "idle_bytes": idle_bytes(donor),
             "server": worst.server,
             "since_start": not lately,
         },
@@ -121,10 +111,4 @@ def _evicted(evidence: Evidence) -> dict[tuple[str, int], int]:
     counted = growth(evidence, "evicted_total")
     if counted is None or counted.base is None:
         return {}
-    return {(slab.server, slab.class_id): (slab.evicted or 0) + (slab.outofmemory or 0) for slab in counted.base.slabs}
-
-
-def _idle_bytes(slab: SlabClass) -> int:
-    if not slab.total_chunks or slab.free_chunks < SLAB_IDLE_SHARE * slab.total_chunks:
-        return 0
-    return slab.free_chunks * slab.chunk_bytes
+    return {(slab.server, slab.class_id): lost_of(slab) or 0 for slab in counted.base.slabs}
