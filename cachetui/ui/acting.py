@@ -20,7 +20,7 @@ from cachetui.actions.plan import (
 from cachetui.actions.plan.base import typed_name
 from cachetui.errors import BadUsage, Refused
 from cachetui.model import Identity, Keep, Operation, Selection, Stats
-from cachetui.ui import configuring, editing, failing_over, undoing
+from cachetui.ui import configuring, editing, failing_over, slabbing, undoing
 from cachetui.ui.clustering import reached, rebalanced
 from cachetui.ui.commands import BY_ID
 from cachetui.ui.invalidating import facts_of, glob_of, invalidated, listed, swept
@@ -263,6 +263,7 @@ _PLANS: dict[str, Planner] = {
     "setting": _setting,
     "rewrite": configuring.rewrite,
     "rebalance": rebalanced,
+    "reassign": slabbing.reassigned,
     "kill": _kill,
     "clear-slow": _clear_slow,
     "failover": failing_over.failed_over,

@@ -34,13 +34,15 @@ VIEWS: tuple[CommandRow, ...] = (
     CommandRow("slow", "3", "Slow", "the slow log (Memcached: live events)"),
     CommandRow("topology", "4", "Topology", "roles, replicas, lag; cluster, Sentinel or fleet"),
     CommandRow("clients", "5", "Clients", "who is connected and what they do"),
+    CommandRow("memory", "6", "Memory", "what the memory is used for (Memcached: slab classes, evictions by class)"),
+    CommandRow("activity", "7", "Activity", "commands by rate and server time, errors, hot keys"),
     CommandRow("findings", "8", "Findings", "problems with evidence and remedy, worst first"),
     CommandRow("journal", "9", "Journal", "what was changed with cachetui, by whom"),
     CommandRow("config", "0", "Config", "every setting, and where the nodes differ"),
 )
 """Number presses switch views; a view that is not built is not here."""
 
-_LISTS = ("overview", "keys", "slow", "topology", "clients", "findings", "journal")
+_LISTS = ("overview", "keys", "slow", "topology", "clients", "memory", "findings", "journal")
 
 COMMANDS: tuple[CommandRow, ...] = (
     *VIEWS,
@@ -79,8 +81,8 @@ COMMANDS: tuple[CommandRow, ...] = (
         "group",
         "b",
         "group",
-        "group slow commands by shape, by prefix, or not",
-        where=("slow", "overview"),
+        "group slow commands by shape or prefix, clients by name, library, host, user or command",
+        where=("slow", "overview", "clients"),
         footer=True,
     ),
     CommandRow("open-key", "o", "open key", "open a key by its exact name, without any scan", needs="value"),
@@ -146,6 +148,16 @@ COMMANDS: tuple[CommandRow, ...] = (
         "medium",
         "rewrite",
         ("config",),
+        True,
+    ),
+    CommandRow(
+        "reassign",
+        "T",
+        "take a page",
+        "Memcached: give the selected slab class a page of memory of another",
+        "medium",
+        "settings",
+        ("memory",),
         True,
     ),
     CommandRow(

@@ -11,12 +11,14 @@ from textual.message import Message
 
 from cachetui.keyspace.listing import Wanted
 from cachetui.source.base import Kind
+from cachetui.ui.panes.activity import ActivityPane
 from cachetui.ui.panes.clients import ClientsPane
 from cachetui.ui.panes.config import ConfigPane
 from cachetui.ui.panes.findings import FindingsPane
 from cachetui.ui.panes.journal import JournalPane
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.panes.latency import LatencyPane
+from cachetui.ui.panes.memory import MemoryPane
 from cachetui.ui.panes.pane import Pane
 from cachetui.ui.panes.slow import SlowPane
 from cachetui.ui.panes.stats import StatsPane
@@ -151,6 +153,8 @@ MAKERS: dict[str, Callable[[], View]] = {
     "slow": lambda: View("slow", lambda: [SlowPane(id="slow-pane"), LatencyPane(id="latency-pane")]),
     "topology": lambda: View("topology", lambda: [TopologyPane(id="topology-pane")]),
     "clients": lambda: View("clients", lambda: [ClientsPane(id="clients-pane")]),
+    "activity": lambda: View("activity", lambda: [ActivityPane(id="activity-pane")]),
+    "memory": lambda: View("memory", lambda: [MemoryPane(id="memory-pane")]),
     "findings": lambda: View("findings", lambda: [FindingsPane(id="findings-pane")]),
     "journal": lambda: View("journal", lambda: [JournalPane(id="journal-pane")]),
     "config": lambda: View("config", lambda: [ConfigPane(id="config-pane")]),
