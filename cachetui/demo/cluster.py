@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 from cachetui.actions.cluster.creating import create_cluster
 from cachetui.actions.cluster.nodes import Nodes
@@ -78,6 +79,8 @@ def across(ports: list[int]) -> Reach:
             socket_connect_timeout=1,
             retry=Retry(NoBackoff(), RETRIES),
             require_full_coverage=False,
+            driver_info=None,
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
         try:
             await client.initialize()  # a subscription does not do it by itself

@@ -11,6 +11,7 @@ from redis.asyncio import Redis, Sentinel
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from cachetui.demo.actors import Reach, connect
 from cachetui.demo.group import Group, started, stop_all
@@ -82,6 +83,8 @@ def through(ports: list[int]) -> Reach:
             "socket_timeout": 2 + wait_s,
             "socket_connect_timeout": 1,
             "retry": Retry(NoBackoff(), 0),
+            "driver_info": None,
+            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         }
         group: Any = Sentinel(  # type: ignore[no-untyped-call]
             [("127.0.0.1", port) for port in ports], sentinel_kwargs={"socket_timeout": 1}, **options

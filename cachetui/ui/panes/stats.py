@@ -22,6 +22,9 @@ _PARTS = ("names", "figures", "trends", "words")
 BAR_S = 10
 """Seconds a bar stands for: only full ones are drawn, so that the trend moves only then."""
 
+MARK, MARKS_SHOWN = "|", 2
+"""Stands in the bars where something happened to the server; so many are told in words."""
+
 WORDS_LEAST = 54
 """Columns for all but the bars: "77.9% of 24.0MB  lru-segmented" has to fit."""
 
@@ -73,6 +76,7 @@ class StatsPane(Pane):
         rows = _memcached_rows(scene, stats) if stats.server.kind == "memcached" else _redis_rows(scene, stats)
         drawn = [self._row(scene, row, bars, width) for row in (*_common_rows(scene, stats), *rows)]
         drawn += [line((text.fit(words, width), "warn")) for words in _missing(scene)]
+        drawn += _happened(scene, width)
         return drawn[:height]
 
     def _row(self, scene: Scene, row: tuple[str, Span, str, str], bars: int, width: int) -> Line:
@@ -85,6 +89,7 @@ class StatsPane(Pane):
                 known = [value for value in values if value is not None]
                 top = 100.0 if metric == "hit_rate" else max([TOP_LEAST.get(metric, 0.0), *known])
                 shape = trend(values, ascii_only=scene.settings.ascii, top=top)
+                shape = with_marks(shape, [mark.at for mark in scene.history.marks], scene.now - BAR_S)
             spans.append((text.fit(shape, bars), "accent"))
             spans.append(("  ", ""))
         spans.append((text.fit(more, max(0, width - sum(text.cells(part) for part, _ in spans))), "muted"))
@@ -95,6 +100,29 @@ def trend_width(width: int) -> int:
     """Return the bars that fit into a pane of this width; 0: none."""
     bars = min(30, width - WORDS_LEAST)
     return bars if bars >= 5 else 0
+
+
+def with_marks(shape: str, marks: Sequence[float], end: float) -> str:
+    """Return the bars with a line where something happened to the server; the last bar holds the moment `end`.
+
+    >>> with_marks("abcde", [75.0, 12.0], 99.0)
+    'ab|de'
+    """
+    bars, newest = list(shape), int(end // BAR_S)
+    for at in marks:
+        place = int(at // BAR_S) - newest + len(bars) - 1
+        if 0 <= place < len(bars):
+            bars[place] = MARK
+    return "".join(bars)
+
+
+def _happened(scene: Scene, width: int) -> list[Line]:
+    """Return what happened last to the server, if that is shown in the bars as well."""
+    lately = [mark for mark in scene.history.marks if scene.now - mark.at < 30 * BAR_S]
+    return [
+        line((f"{MARK} {text.clock(mark.at, scene.now)}  ", "muted"), text.fit(mark.text, max(0, width - 12)))
+        for mark in lately[-MARKS_SHOWN:]
+    ]
 
 
 def _missing(scene: Scene) -> list[str]:
