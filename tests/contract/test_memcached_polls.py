@@ -126,6 +126,46 @@ async def test_events_of_the_last_seconds(memcached: Server) -> None:
         assert all(entry.duration_us is None and abs(entry.at - events.taken_at) < 60 for entry in events.entries)
 
 
+async def test_connections_that_come_and_go_are_events(memcached: Server) -> None:
+    async with source_of(memcached) as source:
+        await events_of(source)
+        with Plain(memcached) as plain:
+            plain.say(b"get gone")
+            host, port = plain.link.getsockname()
+
+        async def closed() -> bool:
+            return "close" in {entry.event for entry in (await events_of(source)).entries}
+
+        await until(closed)
+        theirs = [entry for entry in (await events_of(source)).entries if entry.client == f"{host}:{port}"]
+    assert [entry.event for entry in theirs] == ["close", "miss", "connect"]
+    assert theirs[1].args == (b"gone",)
+
+
+async def test_watching_goes_on_after_a_restart(new_server: Callable[..., Server]) -> None:
+    servers = [new_server("memcached") for _ in range(3)]
+    async with source_of(*servers, timeout_s=0.5) as source:
+        await events_of(source)
+        servers[1].kill()
+        with Plain(servers[0]) as plain:
+            plain.fill([b"meanwhile"])
+
+        async def seen(key: bytes) -> bool:
+            return any(entry.args == (key,) for entry in (await events_of(source)).entries)
+
+        await until(lambda: seen(b"meanwhile"))
+        assert servers[1].address in (await events_of(source)).note
+        servers[1].start()
+
+        async def all_watched() -> bool:
+            return servers[1].address not in (await events_of(source)).note
+
+        await until(all_watched)
+        with Plain(servers[1]) as plain:
+            plain.fill([b"afterwards"])
+        await until(lambda: seen(b"afterwards"))
+
+
 async def test_names_in_events_are_decoded(memcached: Server) -> None:
     with Plain(memcached) as plain:
         async with source_of(memcached) as source:

@@ -171,6 +171,7 @@ class MemcachedSource:
         entries.sort(key=lambda entry: entry.at, reverse=True)
         watches = self._watches.values()
         note = NO_SLOW_LOG + ("; sampled, there are too many" if any(watch.sampled for watch in watches) else "")
+        note = "; ".join([note, *(error.message for error in found if isinstance(error, CacheError))])
         skipped = sum(watch.skipped for watch in watches)
         return SlowLog(time.time(), self._known_identity(), tuple(entries[:KEPT]), note=note, skipped=skipped)
 

@@ -23,8 +23,14 @@ QUIET_S = 0.01
 UNWATCHED_S = 5.0
 """Nobody has looked for so long: watching costs the server, so it ends."""
 
-TOPICS = (b"fetchers mutations evictions deletions", b"fetchers mutations evictions")
-"""Tried in turn: one name unknown to the server (deletions before 1.6.20) spoils the whole line."""
+TOPICS = (
+    b"fetchers mutations evictions deletions connevents",
+    b"fetchers mutations evictions connevents",
+    b"fetchers mutations evictions",
+)
+"""Tried in turn: one name unknown to the server (deletions before 1.6.20, connevents before 1.6.10) spoils the line."""
+PEERS = 4096
+"""Connections of which is remembered who is at the other end."""
 
 _EVENTS = {
     b"item_store": "store",
@@ -32,6 +38,8 @@ _EVENTS = {
     b"deleted": "delete",
     b"item_deleted": "delete",
     b"extwrite": "extstore",
+    b"conn_new": "connect",
+    b"conn_close": "close",
 }
 
 _ids = itertools.count(1)
@@ -45,6 +53,7 @@ class Watch:
         self._events: deque[SlowEntry] = deque(maxlen=KEPT)
         self._connection: Connection | None = None
         self._rest = b""
+        self._peers: dict[bytes, str] = {}
         self._end: asyncio.TimerHandle | None = None
         self._looking = asyncio.Lock()
         self.skipped = 0
@@ -130,15 +139,24 @@ class Watch:
         if lost.isdigit():
             self.skipped += int(lost[:12])
             return
+        kind, handle = fields.get(b"type", b""), fields.get(b"cfd", b"")
         try:
             at = float(fields[b"ts"])
-            key = unquote_to_bytes(fields[b"key"])
+            words = self._connection_words(fields) if kind.startswith(b"conn_") else unquote_to_bytes(fields[b"key"])
         except (KeyError, ValueError):
-            return  # "OK", or a kind of line without a key
-        handle = printable(fields.get(b"cfd", b""), 12)
-        self._events.append(
-            SlowEntry(next(_ids), at, None, (key,), client=f"fd {handle}" if handle else "", event=event_name(fields))
-        )
+            return  # "OK", or a kind of line that is about nothing
+        client = self._peers.get(handle) or (f"fd {printable(handle, 12)}" if handle else "")
+        if kind == b"conn_close":
+            self._peers.pop(handle, None)
+        self._events.append(SlowEntry(next(_ids), at, None, (words,), client=client, event=event_name(fields)))
+
+    def _connection_words(self, fields: dict[bytes, bytes]) -> bytes:
+        """Return what there is to say of a connection that came or went, and remember whose it is."""
+        host = printable(fields.get(b"rip", b""), 60)
+        if host and len(self._peers) < PEERS:
+            port = printable(fields.get(b"rport", b""), 6)
+            self._peers[fields[b"cfd"]] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return fields.get(b"reason") or fields.get(b"transport", b"")
 
 
 def event_name(fields: dict[bytes, bytes]) -> str:
