@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import random
 import threading
-import time
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 from cachetui.patterns.breaker import CircuitBreaker
 from cachetui.patterns.codec import Codec, Serialiser
 from cachetui.patterns.counts import Counts
-from cachetui.patterns.entry import Entry
-from cachetui.patterns.errors import Unreadable
 from cachetui.patterns.guard import FAILED, Bulkhead, Guard, OnError
+from cachetui.patterns.loading import Load, Loaded, Loading, Times
 from cachetui.patterns.local import Local
 from cachetui.patterns.running import Abandoned, Flight
-from cachetui.patterns.store import Face, Lease, bind
-from cachetui.patterns.tags import TagSets
-
-log = logging.getLogger("cachetui.patterns")
-
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.002, 0.05
-
-
-class Load(NamedTuple):
-    """How to get a value from the source of truth."""
-
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    named: dict[str, Any]
-    tags: tuple[str, ...]
+from cachetui.patterns.store import Face, bind
 
 
 class CacheAsideCore:
@@ -49,10 +31,12 @@ class CacheAsideCore:
     Guarantees:
 
     - In one process, concurrent gets of one missing key share one load. Among all processes one loads, under a lease
-      of `lease_s`; the others wait up to `wait_s` for its value and then load on their own, without storing.
+      of `lease_s`; the others wait up to `wait_s` for its value and then load on their own, without storing. While a
+      `WriteThrough` is under way, readers load without waiting and without storing.
     - A stale load never overwrites: a value is stored only under a lease that `invalidate`, a `WriteThrough` and a
       later lease end. A process that was paused, and one whose load began before a change, store nothing.
-    - When `invalidate` has returned, the keys are gone from the cache and no load that began before it stores. It
+    - When `invalidate` has returned, here or in any process, the keys are gone from the cache, a get that starts
+      afterwards gets nothing that was read before, and no load that began before stores. It
       raises if the cache did not confirm, in both modes, because an old value might still be there.
     - A get returns a value at most `ttl_s * (1 + jitter) + stale_s` old (by this machine's clock), plus its own time.
     - The loader's error reaches every get that waited for that load, and is never stored. While a value is stale, a
@@ -91,17 +75,10 @@ class CacheAsideCore:
         timeout_s: float = 1.0,
         rng: random.Random | None = None,
     ) -> None:
-        if min(ttl_s, lease_s, timeout_s) <= 0 or (negative_ttl_s is not None and negative_ttl_s <= 0):
-            raise ValueError("ttl_s, negative_ttl_s, lease_s and timeout_s must be more than 0")
-        if not 0 <= jitter < 1 or min(stale_s, early, wait_s) < 0:
-            raise ValueError("jitter must be at least 0 and less than 1, stale_s, early and wait_s at least 0")
-        self.ttl_s, self.prefix, self.jitter, self.negative_ttl_s = ttl_s, prefix, jitter, negative_ttl_s
-        self.stale_s, self.early, self.wait_s = stale_s, early, wait_s
+        self._times = Times(ttl_s, jitter, negative_ttl_s, stale_s, early, lease_s, wait_s)
+        self.prefix = prefix
         self.counts = Counts()
-        self._lease_ms = max(1, round(lease_s * 1000))
-        self._codec = codec if isinstance(codec, Codec) else Codec(codec)
         self._loader, self._own_tags, self._prefix = loader, tuple(tags), prefix.encode()
-        self._rng = rng or random.Random()
         self._store, self._runtime = bind(client, self._face)
         self._guard = Guard(
             self._store,
@@ -112,9 +89,14 @@ class CacheAsideCore:
             breaker=breaker,
             bulkhead=bulkhead,
         )
-        self._tag_sets = TagSets(self._store) if self._own_tags else None
+        codec = codec if isinstance(codec, Codec) else Codec(codec)
+        rng = rng or random.Random()
+        self._loading = Loading(self._store, self._runtime, self._guard, codec=codec, times=self._times, rng=rng)
+        if self._own_tags:
+            self._loading.use_tags()
         self._local = local.bind(client, self._face, self._prefix) if local is not None else None
         self._lock = threading.Lock()  # never held while anything is awaited
+        self._turn = 0
         self._flights: dict[str, Flight] = {}
         self._refreshing: set[str] = set()
 
@@ -127,17 +109,21 @@ class CacheAsideCore:
             if kept is not None:
                 self.counts.hits += 1
                 self.counts.local_hits += 1
-                return self._value(kept)
-        return await self._share(key, name, load or self._plain(key), stamp)
+                return self._loading.value(kept)
+        if load is None:
+            load = Load(self._loader, (key,), {}, self._own_tags)
+        return await self._share(key, name, load, stamp)
 
-    async def _invalidate(self, keys: Iterable[str]) -> int:
-        names = {key: self._prefix + key.encode() for key in keys}
+    async def _invalidate(self, keys: Sequence[str]) -> int:
+        names = [self._prefix + key.encode() for key in keys]
         if not names:
             return 0
-        self._forget(names)
-        removed: int = await self._guard.sure(self._store.remove, list(names.values()))
-        # A get that came in meanwhile may have seen the old value: nobody may join it any more.
-        self._forget(names)
+        removed: int = await self._guard.sure(self._store.remove, names)
+        with self._lock:  # later gets need not wait for a load that has to be done again
+            for key in keys:
+                self._flights.pop(key, None)
+        if self._local is not None:
+            self._local.drop(names)
         return removed
 
     async def _close(self) -> None:
@@ -145,60 +131,34 @@ class CacheAsideCore:
             self._local.close()
         await self._runtime.settle()
 
-    # ----- reading
-
-    def _plain(self, key: str) -> Load:
-        return Load(self._loader, (key,), {}, self._own_tags)
-
-    def _read(self, data: bytes) -> tuple[Entry, Any] | None:
-        """Return what lies in the cache and its value, None when it cannot be read."""
-        try:
-            entry = Entry.decode(data)
-            return entry, self._value(entry)
-        except Unreadable:
-            self.counts.unreadable += 1
-            return None
-
-    def _value(self, entry: Entry) -> Any:
-        return None if entry.body is None else self._codec.unpack(entry.body, entry.packed)
-
-    def _is_due(self, entry: Entry) -> bool:
-        """Tell whether a value is past its time, or is chosen to be refreshed before (XFetch)."""
-        now_ms = time.time() * 1000
-        if self.early:
-            now_ms -= entry.cost_ms * self.early * math.log(1.0 - self._rng.random())
-        return now_ms >= entry.fresh_until_ms
-
-    def _forget(self, names: dict[str, bytes]) -> None:
-        with self._lock:
-            for key in names:
-                self._flights.pop(key, None)
-        if self._local is not None:
-            self._local.drop(names.values())
-
-    # ----- loading
+    # ----- one flight for all who ask
 
     async def _share(self, key: str, name: bytes, load: Load, stamp: int) -> Any:
-        """Look the key up and load it where that is needed, or wait for another caller who does."""
+        """Look the key up and load it where that is needed, or take what another caller gets who does."""
+        asked = 0
         while True:
             with self._lock:
                 flight = self._flights.get(key)
-                leading = flight is None
                 if flight is None:
-                    flight = self._flights[key] = self._runtime.flight()
+                    self._turn += 1
+                    mine = self._flights[key] = self._runtime.flight(self._turn)
                 else:
-                    self.counts.joined += 1
-            if leading:
-                return await self._lead(key, name, load, stamp, flight)
+                    self.counts.joined += not asked
+                    asked = asked or self._turn
+            if flight is None:
+                return (await self._lead(key, name, load, stamp, mine)).value
             try:
-                return await flight.wait()
+                found: Loaded = await flight.wait()
             except Abandoned:
                 continue
+            # What was read before we asked may be older than a change that was over before we asked.
+            if found.is_current or flight.began > asked:
+                return found.value
 
-    async def _lead(self, key: str, name: bytes, load: Load, stamp: int, flight: Flight) -> Any:
+    async def _lead(self, key: str, name: bytes, load: Load, stamp: int, flight: Flight) -> Loaded:
         try:
             found = await self._guard.run(self._store.get, name)
-            read = None if found is None or found is FAILED else self._read(found)
+            read = None if found is None or found is FAILED else self._loading.read(found)
         except BaseException as error:
             self._landed(key, flight)
             flight.settle(error=error)
@@ -206,20 +166,22 @@ class CacheAsideCore:
         if read is None:
             self.counts.misses += found is None
             # A cache that gave no answer is not asked again.
-            work = self._alone(load) if found is FAILED else self._fetch(name, load)
-            return await flight.lead(self._fly(key, flight, work))
+            work = self._loading.alone(load) if found is FAILED else self._loading.fetch(name, load)
+            loaded: Loaded = await flight.lead(self._fly(key, flight, work))
+            return loaded
         self.counts.hits += 1
         entry, value = read
-        if entry.fresh_until_ms and self._is_due(entry):
+        if entry.fresh_until_ms and self._loading.is_due(entry):
             self.counts.stale += 1
             self._start_refresh(key, name, load)
         elif self._local is not None:
             self._local.keep(name, entry, stamp)
         self._landed(key, flight)
-        flight.settle(value)
-        return value
+        hit = Loaded(value, False)
+        flight.settle(hit)
+        return hit
 
-    async def _fly(self, key: str, flight: Flight, work: Coroutine[Any, Any, Any]) -> Any:
+    async def _fly(self, key: str, flight: Flight, work: Coroutine[Any, Any, Loaded]) -> Loaded:
         try:
             return await work
         finally:
@@ -230,82 +192,6 @@ class CacheAsideCore:
         with self._lock:
             if self._flights.get(key) is flight:
                 del self._flights[key]
-
-    async def _fetch(self, name: bytes, load: Load) -> Any:
-        """Take the lease and load; while somebody else has it, wait for his value."""
-        until, pause_s, unreadable = time.monotonic() + self.wait_s, FIRST_PAUSE_S, False
-        while True:
-            held = await self._guard.run(self._store.lease, name, self._lease_ms, unreadable)
-            if isinstance(held, Lease):
-                return await self._load_and_fill(held, load)
-            if held is FAILED:
-                return await self._alone(load)
-            if held is not None:
-                if (read := self._read(held)) is not None:
-                    self.counts.waited += 1
-                    return read[1]
-                unreadable = True
-                continue
-            if time.monotonic() >= until:
-                return await self._alone(load)
-            await self._runtime.sleep(pause_s * self._rng.uniform(0.7, 1.3))
-            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
-
-    async def _alone(self, load: Load) -> Any:
-        return self._same(await self._load(load))
-
-    async def _load(self, load: Load) -> Any:
-        self.counts.loads += 1
-        return await self._runtime.call(load.function, *load.args, **load.named)
-
-    async def _load_and_fill(self, lease: Lease, load: Load, refresh: bool = False) -> Any:
-        """Load and store under a lease; a failed load gives the lease back, unless it was a refresh."""
-        began = time.monotonic()
-        try:
-            # Before the load: who invalidates the tag from now on finds the key and ends the lease.
-            tagged = not load.tags or await self._tag(lease.name, load.tags) is not FAILED
-            value = await self._load(load)
-            framed = self._frame(value, time.monotonic() - began) if tagged else None
-        except BaseException:
-            if not refresh:
-                await self._give_back(lease, False)
-            raise
-        if framed is None:
-            await self._give_back(lease, refresh)
-        else:
-            self.counts.refused += await self._guard.run(self._store.fill, lease, *framed) is False
-        return self._same(value)
-
-    async def _give_back(self, lease: Lease, remove: bool) -> None:
-        try:
-            await self._guard.run(self._store.release, lease, remove)
-        except self._store.failures as error:
-            log.debug("a lease was not given back and runs out: %s", type(error).__name__)
-
-    def _same(self, value: Any) -> Any:
-        return None if value is None else self._codec.kept(value)
-
-    def _frame(self, value: Any, cost_s: float) -> tuple[bytes, int] | None:
-        """Return what to store and for how many milliseconds; None for what is not to be stored."""
-        life_s = self.ttl_s if value is not None else self.negative_ttl_s
-        if life_s is None:
-            return None
-        life_ms = max(1, round(life_s * self._rng.uniform(1 - self.jitter, 1 + self.jitter) * 1000))
-        if value is None:
-            return Entry(None).encode(), life_ms
-        packed = self._codec.pack(value)
-        if packed is None:
-            self.counts.refused += 1
-            return None
-        fresh_until_ms = round(time.time() * 1000) + life_ms if self.stale_s or self.early else 0
-        entry = Entry(*packed, fresh_until_ms, round(cost_s * 1000))
-        return entry.encode(), life_ms + round(self.stale_s * 1000)
-
-    async def _tag(self, name: bytes, tags: tuple[str, ...]) -> Any:
-        if self._tag_sets is None:
-            self._tag_sets = TagSets(self._store)
-        life_ms = round((self.ttl_s * (1 + self.jitter) + self.stale_s) * 1000) + self._lease_ms
-        return await self._guard.run(self._tag_sets.add, name, tags, life_ms)
 
     # ----- refreshing in the background
 
@@ -319,11 +205,6 @@ class CacheAsideCore:
 
     async def _refresh(self, key: str, name: bytes, load: Load) -> None:
         try:
-            held = await self._guard.run(self._store.lease, name, self._lease_ms, True)
-            if isinstance(held, Lease):
-                await self._load_and_fill(held, load, refresh=True)
-        except Exception as error:
-            self.counts.refresh_errors += 1
-            log.warning("a stale value could not be refreshed: %s", type(error).__name__, exc_info=error)
+            await self._loading.refresh(name, load)
         finally:
             self._refreshing.discard(key)

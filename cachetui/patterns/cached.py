@@ -6,8 +6,9 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from cachetui.patterns.cache_aside import CacheAsideCore, Load
+from cachetui.patterns.cache_aside import CacheAsideCore
 from cachetui.patterns.keys import Key, key_maker
+from cachetui.patterns.loading import Load
 
 TagsOf = Iterable[str] | Callable[..., Iterable[str]]
 

@@ -210,7 +210,7 @@ class FlusherCore:
                 raise
         cursor: Any = "0-0"
         while True:
-            claim = ("XAUTOCLAIM", part.stream, GROUP, self._consumer, 0, cursor, "COUNT", 1000, "JUSTID")
+            claim = ("XAUTOCLAIM", part.stream, GROUP, self._consumer, 0, cursor, "COUNT", 1000)
             reply = await self._store.ask(*claim)
             cursor = reply[0] if isinstance(reply[0], bytes | str) else b"0-0"
             if cursor in (b"0-0", "0-0"):
@@ -262,7 +262,7 @@ class FlusherCore:
         try:
             await self._written([one for group in self._groups(taken) for one in group[-1:]])
         except Exception as error:
-            log.warning("write-behind: a batch of %d failed: %s", len(taken), type(error).__name__, exc_info=error)
+            log.warning("write-behind: a batch of %d failed: %s: %s", len(taken), type(error).__name__, error)
             part.recover = True
             done = 0
             if isinstance(error, Rejected) or part.failures >= SPLIT_AFTER:

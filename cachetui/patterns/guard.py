@@ -53,7 +53,7 @@ class Guard:
             raise ValueError("on_error must be 'bypass' or 'raise'")
         if timeout_s <= 0:
             raise ValueError("timeout_s must be more than 0")
-        self._store, self._runtime, self._counts = store, runtime, counts
+        self._store, self._runtime, self.counts = store, runtime, counts
         self._timeout_s, self._on_error = timeout_s, on_error
         self._breaker, self._bulkhead = breaker, bulkhead
         self._gate = runtime.gate(bulkhead.calls) if bulkhead is not None else None
@@ -81,7 +81,7 @@ class Guard:
         try:
             answer = await self._runtime.limited(self._timeout_s, function, *args)
         except self._store.failures as error:
-            self._counts.cache_errors += 1
+            self.counts.cache_errors += 1
             if breaker is not None:
                 # An error reply is an answer: the server lives.
                 breaker.succeeded() if isinstance(error, self._store.answers) else breaker.failed()
@@ -93,7 +93,7 @@ class Guard:
         return answer
 
     def _refused(self, why: str) -> Failed:
-        self._counts.cache_errors += 1
+        self.counts.cache_errors += 1
         if self._on_error == "raise":
             raise CacheUnavailable(why)
         return FAILED

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
+from string import Formatter
 from typing import Any
 from uuid import UUID
 
@@ -94,9 +95,11 @@ def key_maker(function: Callable[..., Any], key: Key) -> Callable[..., str]:
 
     if key is not None:
         template = key
+        wanted = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
 
         def filled(*args: Any, **named: Any) -> str:
-            return template.format(**{name: _text(value) for name, value in bound(*args, **named).items()})
+            given = bound(*args, **named)
+            return template.format(**{name: _text(given[name]) for name in wanted})
 
         return filled
     name = f"{function.__module__}.{function.__qualname__}".replace("<locals>.", "")

@@ -19,7 +19,7 @@ from pymemcache.client.base import PooledClient
 from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheServerError
 
 from cachetui.patterns.entry import PREFIX
-from cachetui.patterns.store import Face, Lease
+from cachetui.patterns.store import Face, Holder, Lease
 
 PLACE = PREFIX + b"L"
 """Begins what lies in the place of a value: the mark, and the token of a lease."""
@@ -95,20 +95,19 @@ class MemcachedStore:
         found, witness = await self.ask("gets", safe(name))
         return found == expected and await self._replace(name, value, witness, seconds(ttl_ms))
 
-    async def lease(self, name: bytes, lease_ms: int, refresh: bool = False) -> bytes | Lease | None:
+    async def lease(self, name: bytes, lease_ms: int, refresh: bool = False) -> bytes | Lease | Holder:
         token, life_s = (b"f:" if refresh else b"r:") + secrets.token_hex(8).encode(), seconds(lease_ms) + 1
         found, witness = await self.ask("gets", safe(name))
-        if found is None:
-            if not await self.ask("add", safe(name), PLACE + token, expire=life_s, noreply=False):
-                return None
+        if found is None and await self.ask("add", safe(name), PLACE + token, expire=life_s, noreply=False):
             found, witness = await self.ask("gets", safe(name))
-            return Lease(name, token, witness=witness) if found == PLACE + token else None
-        if found.startswith(PLACE):
-            return None
+            if found == PLACE + token:
+                return Lease(name, token, witness=witness)
+        if found is None or found.startswith(PLACE):
+            return "writer" if found is not None and found.startswith(PLACE + b"w:") else "reader"
         if not refresh:
             return bytes(found)
         held = await self.ask("add", safe(b"lock:" + name), token, expire=life_s, noreply=False)
-        return Lease(name, token, witness=witness) if held else None
+        return Lease(name, token, witness=witness) if held else "reader"
 
     async def lease_write(self, name: bytes, lease_ms: int) -> Lease:
         life_s = seconds(lease_ms) + 1
@@ -129,13 +128,11 @@ class MemcachedStore:
         await self._open(lease)
         return stored
 
-    async def release(self, lease: Lease, remove: bool = False) -> None:
-        witness = await self._own(lease)
-        if witness is None and remove:
-            witness = lease.witness
-        if witness is not None:
-            await self._replace(lease.name, b"", witness, -1)
+    async def release(self, lease: Lease, remove: bool = False) -> bool:
+        witness = await self._own(lease) or (lease.witness if remove else None)
+        held = witness is not None and await self._replace(lease.name, b"", witness, -1)
         await self._open(lease)
+        return held
 
     async def remove(self, names: Sequence[bytes]) -> int:
         return sum([await self._remove(name) for name in names])

@@ -56,7 +56,7 @@ def beside(word: bytes, key: bytes) -> bytes:
     """
     if _tag(key):
         return word + b":" + key
-    if b"}" not in key:
+    if key and b"}" not in key:
         return word + b":{" + key + b"}"
     return b"%b:{%d}:%b" % (word, _number_in(slot(key)), key)
 

@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from cachetui.patterns.errors import Unsupported
 from cachetui.patterns.names import lock_of, slot
-from cachetui.patterns.store import Face, Lease
+from cachetui.patterns.store import Face, Holder, Lease
 
 CHUNK = 500
 """So many keys at most go into one script."""
@@ -34,8 +34,8 @@ if ARGV[3] == '0' then
   local value = redis.call('GET', KEYS[1])
   if value then return value end
 end
-if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
-return 0
+if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
+return string.sub(redis.call('GET', KEYS[2]), 1, 2) == 'w:' and 2 or 1
 """)
 LEASE_WRITE = Script("""
 local holder = redis.call('GET', KEYS[2])
@@ -141,12 +141,12 @@ class RedisStore:
     async def compare_and_set(self, name: bytes, expected: bytes, value: bytes, ttl_ms: int) -> bool:
         return bool(await self.run(SWAP, [name], expected, value, ttl_ms))
 
-    async def lease(self, name: bytes, lease_ms: int, refresh: bool = False) -> bytes | Lease | None:
+    async def lease(self, name: bytes, lease_ms: int, refresh: bool = False) -> bytes | Lease | Holder:
         token = b"r:" + secrets.token_hex(8).encode()
         answer = await self.run(LEASE, [name, lock_of(name)], token, lease_ms, int(refresh))
         if isinstance(answer, bytes):
             return answer
-        return Lease(name, token) if answer else None
+        return ("writer" if answer == 2 else "reader") if answer else Lease(name, token)
 
     async def lease_write(self, name: bytes, lease_ms: int) -> Lease:
         token = b"w:" + secrets.token_hex(8).encode()
@@ -156,8 +156,8 @@ class RedisStore:
     async def fill(self, lease: Lease, value: bytes, ttl_ms: int) -> bool:
         return bool(await self.run(FILL, [lease.name, lock_of(lease.name)], lease.token, value, ttl_ms))
 
-    async def release(self, lease: Lease, remove: bool = False) -> None:
-        await self.run(RELEASE, [lease.name, lock_of(lease.name)], lease.token, int(remove))
+    async def release(self, lease: Lease, remove: bool = False) -> bool:
+        return bool(await self.run(RELEASE, [lease.name, lock_of(lease.name)], lease.token, int(remove)))
 
     async def remove(self, names: Sequence[bytes]) -> int:
         removed = 0

@@ -26,6 +26,9 @@ class Abandoned(Exception):
 class Flight(Protocol):
     """One lookup or load that several callers wait for."""
 
+    began: int
+    """The turn in which it began."""
+
     def settle(self, value: Any = None, error: BaseException | None = None) -> None:
         """Give everybody who waits the value or the error; who was interrupted leaves them Abandoned."""
 
@@ -53,7 +56,7 @@ class Runtime(Protocol):
     def gate(self, places: int) -> Any:
         """Return a semaphore of this runtime's kind."""
 
-    def flight(self) -> Flight: ...
+    def flight(self, began: int) -> Flight: ...
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> bool:
         """Start work in the background; False when too much runs already."""
@@ -76,7 +79,8 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
 class ThreadFlight:
     """What one thread does and others wait for."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: int) -> None:
+        self.began = began
         self._under_way = threading.Lock()
         self._under_way.acquire()
         self._leader = threading.get_ident()
@@ -133,8 +137,8 @@ class Threads:
     async def take(self, gate: threading.BoundedSemaphore, seconds: float) -> bool:
         return gate.acquire(timeout=seconds)
 
-    def flight(self) -> ThreadFlight:
-        return ThreadFlight()
+    def flight(self, began: int) -> ThreadFlight:
+        return ThreadFlight(began)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> bool:
         if not self._room.acquire(blocking=False):
@@ -161,7 +165,8 @@ class Threads:
 class TaskFlight:
     """What one task does and others wait for. A load has a task of its own: who is cancelled disturbs nobody."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: int) -> None:
+        self.began = began
         self._waiting: asyncio.Future[Any] | None = None
         self._task: asyncio.Task[Any] | None = None
 
@@ -221,8 +226,8 @@ class Tasks:
         except TimeoutError:
             return False
 
-    def flight(self) -> TaskFlight:
-        return TaskFlight()
+    def flight(self, began: int) -> TaskFlight:
+        return TaskFlight(began)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> bool:
         if len(self._running) >= BACKGROUND:

@@ -11,6 +11,9 @@ from cachetui.patterns.running import Runtime, Tasks, Threads
 
 Face = Literal["threads", "tasks"]
 
+Holder = Literal["reader", "writer"]
+"""Who has the lease: a reader's value is worth waiting for, a writer may take his time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -52,8 +55,8 @@ class Store(Protocol):
     async def compare_and_set(self, name: bytes, expected: bytes, value: bytes, ttl_ms: int) -> bool:
         """Store where `expected` lies; return whether."""
 
-    async def lease(self, name: bytes, lease_ms: int, refresh: bool = False) -> bytes | Lease | None:
-        """Return the value, or a lease where there is none and nobody has one, else None.
+    async def lease(self, name: bytes, lease_ms: int, refresh: bool = False) -> bytes | Lease | Holder:
+        """Return the value, or a lease where there is none and nobody has one, else who has it.
 
         With `refresh` the value is not looked at.
         """
@@ -64,8 +67,8 @@ class Store(Protocol):
     async def fill(self, lease: Lease, value: bytes, ttl_ms: int) -> bool:
         """Store under a lease and end it; False, and nothing stored, when the lease is over."""
 
-    async def release(self, lease: Lease, remove: bool = False) -> None:
-        """End a lease without a value; with `remove` the old value goes, if the lease still holds."""
+    async def release(self, lease: Lease, remove: bool = False) -> bool:
+        """End a lease without a value; with `remove` the old value goes. False: the lease was over."""
 
     async def remove(self, names: Sequence[bytes]) -> int:
         """Remove values and end the leases on them; return how many values there were.

@@ -85,11 +85,10 @@ class WriteThroughCore:
             return await self._removed(name)
         if packed is not None and not lease.contended:
             data = Entry(*packed).encode()
-            stored = await self._finished(self._store.fill, lease, data, self._ttl_ms)
-            if stored:
+            if await self._finished(self._store.fill, lease, data, self._ttl_ms) is True:
                 return "stored"
             self.counts.refused += 1
-        elif not lease.contended and await self._finished(self._store.release, lease, True) is not FAILED:
+        elif not lease.contended and await self._finished(self._store.release, lease, True) is True:
             return "removed"
         return await self._removed(name)
 
