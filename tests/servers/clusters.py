@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
 from binascii import crc_hqx
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -169,6 +170,15 @@ def _tags() -> dict[int, int]:
 def key_in(slot: int, number: int = 0) -> bytes:
     """Return a key that lies in a slot."""
     return b"{%d}:%d" % (_tags()[slot], number)
+
+
+async def becomes(check: Callable[[], Awaitable[bool]], limit_s: float = 30.0) -> None:
+    """Wait until `check` says yes."""
+    async with asyncio.timeout(limit_s):
+        while True:
+            if await check():
+                return
+            await asyncio.sleep(0.05)
 
 
 def stopped(servers: Sequence[Server]) -> None:
