@@ -164,15 +164,15 @@ class Fleet:
             return {key: [self.servers[0]] for key in keys}
         data = b"".join(map(debug_line, keys))
         told = await asyncio.gather(*(self._present(server, data, len(keys)) for server in self.servers))
+        whole = all(None not in there for there in told)
         found: dict[bytes, list[Server]] = {}
         for at, key in enumerate(keys):
-            home = self.home(key)
-            held = [
-                server
-                for server, there in zip(self.servers, told, strict=True)
-                if there[at] or (there[at] is None and server is home)
-            ]
-            found[key] = held or [home]
+            held = [server for server, there in zip(self.servers, told, strict=True) if there[at]]
+            if not whole:
+                home = self.home(key)
+                lost = home not in held and told[self.servers.index(home)][at] is None
+                held = [home, *held] if lost else held or [home]
+            found[key] = held or [self.servers[0]]
         return found
 
     async def _present(self, server: Server, data: bytes, number: int) -> list[bool | None]:
@@ -210,10 +210,16 @@ class Fleet:
                 return [error] * len(keys)
 
         answers = dict(zip(self.servers, await asyncio.gather(*map(at, self.servers)), strict=True))
+        # Where a key belongs costs more to find out than to delete it: only a silent server makes it matter.
+        silent = {server for server, told in answers.items() if any(isinstance(reply, CacheError) for reply in told)}
+        if not silent:
+            return [
+                b"DELETED" if b"DELETED" in replies else replies[0] for replies in zip(*answers.values(), strict=True)
+            ]
         merged_replies: list[object] = []
         for place, key in enumerate(keys):
             reply = answers[self.home(key)][place]
-            if not isinstance(reply, CacheError) and any(one[place] == b"DELETED" for one in answers.values()):
+            if not isinstance(reply, CacheError) and any(told[place] == b"DELETED" for told in answers.values()):
                 reply = b"DELETED"
             merged_replies.append(reply)
         return merged_replies

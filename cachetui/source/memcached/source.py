@@ -351,9 +351,11 @@ class MemcachedSource:
             if wire.key is None:
                 places[at] = everywhere
                 continue
-            home = self._fleet.home(wire.key)
-            having = [home] if wire.makes else holders[wire.key]
-            places[at] = [home if home in having else having[0]] if wire.versioned else having
+            having = [self._fleet.home(wire.key)] if wire.makes else holders[wire.key]
+            if wire.versioned and len(having) > 1:
+                home = self._fleet.home(wire.key)
+                having = [home if home in having else having[0]]
+            places[at] = having
         return places
 
     def _raise_when_none_answers(self, replies: list[object]) -> None:
