@@ -20,6 +20,7 @@ from cachetui.model import (
     Topology,
     Value,
 )
+from cachetui.model.burst import Burst, Limits, Measured, Room, Seen
 
 Kind = Literal["stats", "slowlog", "clients", "topology"]
 KINDS: tuple[Kind, ...] = ("stats", "slowlog", "clients", "topology")
@@ -292,4 +293,42 @@ class Followed(Protocol):
 
         Without words it repeats what it said before. By then the next poll asks that one. Needs a running loop.
         """
+        ...
+
+
+class UseSink(Protocol):
+    """Where sampled uses of keys go; called in a thread of its own."""
+
+    @property
+    def threshold(self) -> int:
+        """Keys are in the sample whose `spatial_hash` is below this. It may fall, and never rises."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Nothing more is wanted."""
+        ...
+
+    def take(self, seen: Seen) -> None:
+        """Take in one access to a key of the sample."""
+        ...
+
+
+@runtime_checkable
+class Streamed(Protocol):
+    """A source of one server whose commands can be watched for a short time."""
+
+    async def burst(self, sink: UseSink, limits: Limits) -> Burst:
+        """Watch all commands for a moment and give the sampled uses of keys to `sink`; it ends itself (`Limits`)."""
+        ...
+
+    async def measured(self, keys: Sequence[tuple[int, bytes]], *, lfu: bool) -> list[Measured]:
+        """Return size, TTL and idle time (or frequency) of keys given by database and name.
+
+        None of this counts as a use. Fewer come back where it would take too long.
+        """
+        ...
+
+    async def room(self) -> Room:
+        """Return what takes the memory, and the rules of eviction. Raises Unsupported where that is not told."""
         ...

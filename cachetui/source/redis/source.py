@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 
-from cachetui.config import Target
+from cachetui.config import Address, Target
 from cachetui.errors import CacheError, Denied, Loading, ServerError, Unreachable, Unsupported
 from cachetui.model import (
     KeyFacts,
@@ -15,8 +15,9 @@ from cachetui.model import (
     SettingsByNode,
     Value,
 )
+from cachetui.model.burst import Burst, Limits, Measured, Room
 from cachetui.source import faults
-from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink
+from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, UseSink
 from cachetui.source.redis import topology
 from cachetui.source.redis.bulk import Bulk
 from cachetui.source.redis.connection import Argument, Credentials
@@ -276,6 +277,33 @@ class RedisSource(PolledServer):
     async def latency_us(self) -> float | None:
         """Return one round trip in microseconds, measured apart from all other traffic of ours."""
         return await self._bulk.latency_us()
+
+    async def _watched(self) -> tuple[Address, Credentials]:
+        """Return where the server is now, once it is known that it answers."""
+        async with self._session.deadline():
+            await self._server("keys")
+            return self._session.address, self._session.credentials
+
+    async def burst(self, sink: UseSink, limits: Limits) -> Burst:
+        """Watch all commands by MONITOR for a moment; of a cluster this node's alone."""
+        from cachetui.source.redis.stream import burst
+
+        address, who = await self._watched()
+        return await burst(address, who, sink, limits, count=self._session.sent.update)
+
+    async def measured(self, keys: Sequence[tuple[int, bytes]], *, lfu: bool) -> list[Measured]:
+        """Return size, TTL and idle time (or frequency) of `keys`, as far as some seconds suffice."""
+        from cachetui.source.redis.stream import measured
+
+        address, who = await self._watched()
+        return await measured(address, who, keys, lfu=lfu, count=self._session.sent.update)
+
+    async def room(self) -> Room:
+        """Return what takes this server's memory, and its rules of eviction."""
+        from cachetui.source.redis.stream import read_room
+
+        async with self._session.deadline():
+            return await read_room(self._session)
 
     async def transact(
         self, watched: Sequence[bytes], checks: Sequence[Check], commands: Sequence[Command]

@@ -1,0 +1,437 @@
+"""Miniature caches: what a server of a given size and policy would have kept of a sampled stream.
+
+They follow the rules of Redis and Valkey to the letter where these matter: a handful of keys is
+looked at for each eviction, the best of them wait in a pool of 16, idle times count whole seconds,
+frequencies are logarithmic counters that begin at 5 and decay by the minute. A cache for a sample
+of one key in ten has a tenth of the memory.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from random import Random
+
+from cachetui.model.accesses import GROUPS, Accesses, Rules, Use
+
+POOL = 16
+"""Candidates for eviction that a server keeps in mind."""
+LFU_FIRST = 5
+"""The frequency of a new key."""
+LFU_MOST = 255
+_MINUTES = 1 << 16
+WARM_UP = 0.25
+"""Of the stream so much only brings the miniature into its stride."""
+
+Beyond = Callable[[float], float]
+"""How probably a lookup is a hit that is known to be beyond so many bytes of other keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a miniature cache did after its warm-up."""
+
+    misses: float
+    """Sampled lookups that missed; those of which nothing is known count by their probability."""
+    unknown: float
+    """So many misses more there would be if each of those had missed."""
+    unlikely: float
+    """So many misses fewer there would be if each of those had been a hit."""
+    lookups: int
+    """Lookups of all keys, sampled or not, in that time."""
+    by_group: tuple[float, ...]
+    """Misses by sub-sample."""
+    by_time: tuple[tuple[float, int], ...]
+    """Misses, and lookups of all keys, in equal parts of the time."""
+    evicted: int
+    refused: int = 0
+    """Writes that found no room: noeviction, or a volatile policy without keys that may go."""
+
+
+def simulate(
+    accesses: Accesses, capacity_bytes: float, rules: Rules, *, beyond: Beyond | None = None, seed: int = 1
+) -> Outcome:
+    """Return what a memory of `capacity_bytes` for keys would have missed of the whole stream's lookups."""
+    cache = _MAKERS[_kind(rules.policy)](accesses, capacity_bytes * accesses.rate, rules, Random(seed))
+    cache.preload()
+    return _Run(accesses, cache, beyond).outcome()
+
+
+def known(policy: str) -> bool:
+    """Tell whether `policy` can be simulated.
+
+    >>> known("volatile-ttl"), known("allkeys-best")
+    (True, False)
+    """
+    return policy == "noeviction" or (policy.startswith(("allkeys-", "volatile-")) and _kind(policy) in _MAKERS)
+
+
+def _kind(policy: str) -> str:
+    return policy.rpartition("-")[2]
+
+
+class Miniature:
+    """What is in memory, by key index, and how a key is chosen to go. Subclasses know a policy each."""
+
+    def __init__(self, accesses: Accesses, capacity_bytes: float, rules: Rules, rng: Random) -> None:
+        self.accesses, self.capacity, self.rules, self.random = accesses, capacity_bytes, rules, rng.random
+        self.sizes = accesses.sizes_bytes
+        self.used = 0
+        self.evicted = self.refused = 0
+        self.volatile = rules.policy.startswith("volatile-")
+        self.stamps = array("q", bytes(8 * len(self.sizes)))
+        """What the policy notes of each key."""
+        self.expires = array("d", [math.inf]) * len(self.sizes)
+        self.usual_ttl = array("d", accesses.expires_s)
+        self._due: list[tuple[float, int]] = []
+        self._place = array("q", [-1]) * len(self.sizes)
+        """Where in `members` a key is; -1: not in memory."""
+        self.members: list[int] = []
+        self._candidate_place = array("q", [-1]) * len(self.sizes) if self.volatile else self._place
+        self.candidates: list[int] = [] if self.volatile else self.members
+        """The keys that may be evicted: all, or those with a time to live."""
+        self._learn_ttls()
+
+    def _learn_ttls(self) -> None:
+        """Note the first time to live that each key is given: a fill that the stream does not hold would give it."""
+        accesses, usual = self.accesses, self.usual_ttl
+        began = accesses.times_s[0] if accesses.times_s else 0.0
+        for key, at in enumerate(accesses.expires_s):
+            usual[key] = max(1.0, at - began) if at < math.inf else math.inf
+        told: set[int] = set()
+        for key, ttl_s in zip(accesses.keys, accesses.ttls_s, strict=True):
+            if not math.isnan(ttl_s) and key not in told:
+                told.add(key)
+                usual[key] = ttl_s
+
+    def __contains__(self, key: int) -> bool:
+        return self._place[key] >= 0
+
+    # What a policy defines.
+
+    def born(self, key: int, now_s: float) -> None:
+        """Note a new key."""
+
+    def used_again(self, key: int, now_s: float, *, written: bool) -> None:
+        """Note one more use."""
+
+    def choose(self, now_s: float) -> int | None:
+        """Return a key to evict; None: there is none."""
+        raise NotImplementedError
+
+    def recalled(self, key: int, began_s: float) -> None:
+        """Note a key that was in memory before the stream began."""
+        idle = self.accesses.idle_s[key]
+        self.born(key, began_s - (0.0 if math.isnan(idle) else idle))
+
+    # What is common.
+
+    def preload(self) -> None:
+        """Put in what the server held when the stream began, then let go what has no room."""
+        accesses = self.accesses
+        if not accesses.times_s:
+            return
+        began = accesses.times_s[0]
+        for key in range(len(self.sizes)):
+            if accesses.was_there(key):
+                self._enter(key, accesses.expires_s[key])
+                self.recalled(key, began)
+        while self.used > self.capacity and self._evict(began):
+            continue
+
+    def insert(self, key: int, now_s: float, ttl_s: float) -> None:
+        """Write a key that is not in memory."""
+        if self.rules.policy == "noeviction" and self.used + self.sizes[key] > self.capacity:
+            self.refused += 1
+            return
+        self._enter(key, now_s + ttl_s)
+        self.born(key, now_s)
+        while self.used > self.capacity:
+            if not self._evict(now_s):
+                self.refused += 1
+                self.remove(key)
+                return
+
+    def _evict(self, now_s: float) -> bool:
+        key = self.choose(now_s)
+        if key is None:
+            return False
+        self.remove(key)
+        self.evicted += 1
+        return True
+
+    def expire(self, now_s: float) -> None:
+        """Remove what has expired by now."""
+        while self._due and self._due[0][0] <= now_s:
+            at, key = heappop(self._due)
+            if self.expires[key] == at and key in self:
+                self.remove(key)
+
+    @property
+    def next_due_s(self) -> float:
+        return self._due[0][0] if self._due else math.inf
+
+    def set_expiry(self, key: int, at_s: float) -> None:
+        """Give a key that is in memory another time to expire; infinity: never."""
+        before, self.expires[key] = self.expires[key], at_s
+        if at_s < math.inf:
+            heappush(self._due, (at_s, key))
+        if self.volatile and (before < math.inf) is not (at_s < math.inf):
+            if at_s < math.inf:
+                self._candidate_place[key] = len(self.candidates)
+                self.candidates.append(key)
+            else:
+                _take(self.candidates, self._candidate_place, key)
+
+    def remove(self, key: int) -> None:
+        """Take a key out of memory, whatever the reason."""
+        self.used -= self.sizes[key]
+        _take(self.members, self._place, key)
+        if self.volatile and self._candidate_place[key] >= 0:
+            _take(self.candidates, self._candidate_place, key)
+        self.expires[key] = math.inf
+
+    def _enter(self, key: int, expires_s: float) -> None:
+        self.used += self.sizes[key]
+        self._place[key] = len(self.members)
+        self.members.append(key)
+        self.expires[key] = math.inf
+        if expires_s < math.inf:
+            self.set_expiry(key, expires_s)
+
+
+def _take(keys: list[int], places: array[int], key: int) -> None:
+    """Take `key` out of an unordered list that knows the place of each."""
+    at, last = places[key], keys.pop()
+    if last != key:
+        keys[at] = last
+        places[last] = at
+    places[key] = -1
+
+
+class Pooled(Miniature):
+    """Looks at a few keys at random for each eviction, and remembers the best candidates of earlier looks.
+
+    As in the servers, a candidate's score is not looked at again: it may have been used meanwhile.
+    """
+
+    def __init__(self, accesses: Accesses, capacity_bytes: float, rules: Rules, rng: Random) -> None:
+        super().__init__(accesses, capacity_bytes, rules, rng)
+        self.scores: list[float] = []
+        self.pool: list[int] = []
+
+    def score(self, key: int, now_s: float) -> float:
+        """Return how much a key deserves to go."""
+        raise NotImplementedError
+
+    def choose(self, now_s: float) -> int | None:
+        candidates, places, random = self.candidates, self._candidate_place, self.random
+        scores, pool = self.scores, self.pool
+        while candidates:
+            count = len(candidates)
+            if count <= self.rules.samples:
+                looked = list(candidates)
+            else:
+                looked = [candidates[int(random() * count)] for _ in range(self.rules.samples)]
+            for key in looked:
+                score = self.score(key, now_s)
+                at = bisect_left(scores, score)
+                if len(scores) >= POOL:
+                    if at == 0:
+                        continue
+                    del scores[0], pool[0]
+                    at -= 1
+                scores.insert(at, score)
+                pool.insert(at, key)
+            while pool:
+                scores.pop()
+                key = pool.pop()
+                if places[key] >= 0:
+                    return key
+        return None
+
+
+class LeastRecent(Pooled):
+    """lru: the longest idle, in whole seconds of the server's clock."""
+
+    def born(self, key: int, now_s: float) -> None:
+        self.stamps[key] = int(now_s)
+
+    def used_again(self, key: int, now_s: float, *, written: bool) -> None:
+        self.stamps[key] = int(now_s)
+
+    def score(self, key: int, now_s: float) -> float:
+        return int(now_s) - self.stamps[key]
+
+
+class LeastModified(LeastRecent):
+    """lrm: the longest not written; reads do not count."""
+
+    def used_again(self, key: int, now_s: float, *, written: bool) -> None:
+        if written:
+            self.stamps[key] = int(now_s)
+
+
+class LeastFrequent(Pooled):
+    """lfu: the lowest of the logarithmic counters. A stamp is the minute of the last use, times 256, plus that."""
+
+    def born(self, key: int, now_s: float) -> None:
+        self.stamps[key] = _minute(now_s) << 8 | LFU_FIRST
+
+    def recalled(self, key: int, began_s: float) -> None:
+        frequency = self.accesses.frequencies[key]
+        self.stamps[key] = _minute(began_s) << 8 | (LFU_FIRST if frequency < 0 else frequency)
+
+    def decayed(self, key: int, now_s: float) -> int:
+        """Return the counter as it is now."""
+        stamp = self.stamps[key]
+        if not self.rules.lfu_decay_min:
+            return stamp & LFU_MOST
+        periods = (_minute(now_s) - (stamp >> 8)) % _MINUTES // self.rules.lfu_decay_min
+        return max(0, (stamp & LFU_MOST) - periods)
+
+    def used_again(self, key: int, now_s: float, *, written: bool) -> None:
+        counter = self.decayed(key, now_s)
+        if counter < LFU_MOST:
+            base = max(0, counter - LFU_FIRST)
+            if self.random() * (base * self.rules.lfu_log_factor + 1) < 1:
+                counter += 1
+        self.stamps[key] = _minute(now_s) << 8 | counter
+
+    def score(self, key: int, now_s: float) -> float:
+        return LFU_MOST - self.decayed(key, now_s)
+
+
+def _minute(now_s: float) -> int:
+    return int(now_s) // 60 % _MINUTES
+
+
+class SoonestExpiry(Pooled):
+    """ttl: what expires first."""
+
+    def score(self, key: int, now_s: float) -> float:
+        return -self.expires[key]
+
+
+class AtRandom(Miniature):
+    """random: any."""
+
+    def choose(self, now_s: float) -> int | None:
+        candidates = self.candidates
+        return candidates[int(self.random() * len(candidates))] if candidates else None
+
+
+class Never(Miniature):
+    """noeviction: nothing goes, writes are refused."""
+
+    def choose(self, now_s: float) -> int | None:
+        return None
+
+
+_MAKERS: dict[str, type[Miniature]] = {
+    "lru": LeastRecent,
+    "lrm": LeastModified,
+    "lfu": LeastFrequent,
+    "ttl": SoonestExpiry,
+    "random": AtRandom,
+    "noeviction": Never,
+}
+
+_PARTS = 5
+
+
+class _Run:
+    """A stream put through a miniature cache, and its misses counted."""
+
+    def __init__(self, accesses: Accesses, cache: Miniature, beyond: Beyond | None) -> None:
+        self._accesses, self._cache, self._beyond = accesses, cache, beyond
+        self._by_group = [0.0] * GROUPS
+        self._by_time = [[0.0, 0] for _ in range(_PARTS)]
+        self._misses = self._unknown = self._unlikely = 0.0
+        self._counting = False
+        self._fresh = bytearray(b"\x01") * len(cache.sizes)
+        """Keys of which nothing is known yet: neither in memory before, nor seen in the stream."""
+        self._seen_bytes = 0
+        if accesses.complete:
+            for key in cache.members:
+                self._fresh[key] = 0
+            self._seen_bytes = cache.used
+
+    def outcome(self) -> Outcome:
+        accesses, cache = self._accesses, self._cache
+        warm = accesses.reads * WARM_UP
+        counted = max(1.0, accesses.reads - warm)
+        for now_s, key, use, ttl_s, lookups in zip(
+            accesses.times_s, accesses.keys, accesses.uses, accesses.ttls_s, accesses.lookups, strict=True
+        ):
+            if now_s >= cache.next_due_s:
+                cache.expire(now_s)
+            self._counting = lookups > warm
+            missed = self._step(now_s, key, use, ttl_s)
+            if missed and self._counting:
+                part = min(_PARTS - 1, int((lookups - warm) / counted * _PARTS))
+                self._by_time[part][0] += missed
+                self._by_group[accesses.groups[key]] += missed
+                self._misses += missed
+        each = int(counted / _PARTS)
+        return Outcome(
+            self._misses,
+            self._unknown,
+            self._unlikely,
+            int(counted),
+            tuple(self._by_group),
+            tuple((misses, each) for misses, _ in self._by_time),
+            cache.evicted,
+            cache.refused,
+        )
+
+    def _step(self, now_s: float, key: int, use: int, ttl_s: float) -> float:
+        """Carry out one access; return by how much it is a miss."""
+        cache, held, missed = self._cache, key in self._cache, 0.0
+        fresh, self._fresh[key] = self._fresh[key], 0
+        if fresh:
+            self._seen_bytes += cache.sizes[key]
+        if use <= Use.LOOK:
+            if held:
+                if use == Use.READ:
+                    cache.used_again(key, now_s, written=False)
+            else:
+                missed = self._missed(key, bool(fresh))
+                if use == Use.READ and self._accesses.fillable[key]:
+                    cache.insert(key, now_s, cache.usual_ttl[key])
+        elif use == Use.DELETE:
+            if held:
+                cache.remove(key)
+        elif use == Use.EXPIRE:
+            if held and not math.isnan(ttl_s):
+                cache.set_expiry(key, now_s + ttl_s)
+        else:
+            self._write(now_s, key, use, ttl_s, held)
+        return missed
+
+    def _write(self, now_s: float, key: int, use: int, ttl_s: float, held: bool) -> None:
+        cache = self._cache
+        if not held:
+            cache.insert(key, now_s, math.inf if math.isnan(ttl_s) else ttl_s)
+            return
+        if use != Use.FILL:  # a fill was carried out with the read before it
+            cache.used_again(key, now_s, written=True)
+        if not math.isnan(ttl_s):
+            cache.set_expiry(key, now_s + ttl_s)
+        elif use == Use.WRITE:
+            cache.set_expiry(key, math.inf)
+
+    def _missed(self, key: int, fresh: bool) -> float:
+        """Return 1 for a sure miss; less for a key that may have been in memory before the stream began."""
+        cache = self._cache
+        if not fresh or cache.evicted or self._beyond is None or not self._accesses.fillable[key]:
+            return 1.0
+        hit = self._beyond(self._seen_bytes / self._accesses.rate)
+        if self._counting:
+            self._unknown += hit
+            self._unlikely += 1 - hit
+        return 1 - hit

@@ -1,0 +1,379 @@
+"""A burst of MONITOR that is bounded in every way, sampled as it comes, and ends itself when it hurts.
+
+MONITOR makes the server copy every command to us: under a load that fills the server it takes up to
+half of its throughput. So the burst looks at the server's throughput, its time for each command and
+the round trip before and while it runs, on a connection of its own, and stops when they suffer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import select
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import hiredis
+
+from cachetui.config import Address
+from cachetui.errors import CacheError, Unsupported
+from cachetui.model.accesses import Rules
+from cachetui.model.burst import Burst, Figures, Limits, Measured, Room
+from cachetui.source import faults
+from cachetui.source.base import UseSink
+from cachetui.source.redis.connection import Argument, Credentials
+from cachetui.source.redis.info import parse_fields, parse_info
+from cachetui.source.redis.monitored import BASIC, MonitorReader, read_commands
+from cachetui.source.redis.replies import as_float, as_int, as_map, as_text
+from cachetui.source.redis.session import Session
+from cachetui.source.redis.wire import Stopped, Wire, explained
+
+CHUNK_BYTES = 512 * 1024
+LOOK_S = 0.25
+"""Between two looks at how the server fares."""
+BEFORE_S = 0.75
+"""So long it is watched before MONITOR begins, and after it has ended."""
+PINGS = 8
+"""Round trips for each look: the median counts."""
+SLOWER_US = 2000.0
+"""A round trip that grows by less never stops a burst."""
+
+
+async def burst(
+    address: Address,
+    who: Credentials,
+    sink: UseSink,
+    limits: Limits,
+    *,
+    count: Callable[[Mapping[str, int]], None] | None = None,
+) -> Burst:
+    """Run MONITOR on one server. When cancelled it ends within a moment. Raises CacheError."""
+    stop = threading.Event()
+    runner = _Runner(address, who, sink, limits, stop.is_set)
+    if count is not None:
+        count({"command": 1, "monitor": 1})
+    running = asyncio.create_task(asyncio.to_thread(runner.run))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait({running})
+        raise
+
+
+class _StreamWire(Wire):
+    """A connection whose bytes are read as they are."""
+
+    def start(self) -> None:
+        """Send MONITOR. Raises CacheError when it is refused."""
+        (reply,) = self.ask([("MONITOR",)])
+        if isinstance(reply, Exception):
+            raise faults.reply_error(str(reply), "MONITOR")
+
+    def chunk(self, patience_s: float) -> bytes:
+        """Return what has come; nothing when nothing does in time."""
+        link = self._socket
+        assert link is not None
+        pending = link.pending() if isinstance(link, ssl.SSLSocket) else 0
+        if not pending:
+            waiting = select.poll()
+            waiting.register(link, select.POLLIN)
+            if not waiting.poll(max(0.0, patience_s) * 1000):
+                return b""
+        try:
+            data = link.recv(CHUNK_BYTES)
+        except TimeoutError:
+            return b""
+        if not data:
+            raise ConnectionResetError("closed by the server")
+        return data
+
+
+@dataclass(slots=True)
+class _Mark:
+    """The server's counters at one moment."""
+
+    at_s: float
+    commands: int | None
+    cpu_s: float | None
+    buffers: int | None
+
+
+class _Gauge:
+    """How the server fares, asked on a connection of its own."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._pings: list[float] = []
+
+    def mark(self) -> _Mark:
+        """Read the counters, and time a few round trips."""
+        for _ in range(PINGS):
+            began = time.perf_counter()
+            self._wire.ask([("PING",)])
+            self._pings.append((time.perf_counter() - began) * 1e6)
+        replies = self._wire.ask([("INFO", "stats"), ("INFO", "cpu"), ("INFO", "memory")])
+        at_s = time.monotonic()
+        fields: dict[str, str] = {}
+        for reply in replies:
+            if isinstance(reply, bytes):
+                fields |= parse_info(reply).fields
+        user, system = as_float(fields.get("used_cpu_user")), as_float(fields.get("used_cpu_sys"))
+        return _Mark(
+            at_s,
+            as_int(fields.get("total_commands_processed")),
+            None if user is None or system is None else user + system,
+            as_int(fields.get("mem_clients_normal")),
+        )
+
+    def pings_us(self) -> list[float]:
+        """Return the round trips since the last call."""
+        taken, self._pings = self._pings, []
+        return taken
+
+
+def _figures(first: _Mark, last: _Mark, pings_us: Sequence[float]) -> Figures:
+    seconds = last.at_s - first.at_s
+    ping = sorted(pings_us)[len(pings_us) // 2] if pings_us else None
+    if first.commands is None or last.commands is None or seconds <= 0:
+        return Figures(None, ping)
+    # Our own questions are not the load.
+    commands = max(0, last.commands - first.commands - len(pings_us) - 3)
+    cpu = None
+    if first.cpu_s is not None and last.cpu_s is not None and commands:
+        cpu = (last.cpu_s - first.cpu_s) * 1e6 / commands
+    return Figures(commands / seconds, ping, cpu)
+
+
+class _Runner:
+    """One burst, in a thread of its own."""
+
+    def __init__(
+        self, address: Address, who: Credentials, sink: UseSink, limits: Limits, stopped: Callable[[], bool]
+    ) -> None:
+        self._address, self._who, self._sink, self._limits, self._stopped = address, who, sink, limits, stopped
+        self._bytes = 0
+        self._suffering = 0
+        self._before = Figures()
+
+    def run(self) -> Burst:
+        gauge_wire = Wire(self._address, self._who, self._stopped)
+        stream = _StreamWire(self._address, self._who, self._stopped)
+        try:
+            gauge_wire.open()
+            stream.open()
+            return self._measure(_Gauge(gauge_wire), gauge_wire, stream)
+        except Exception as error:
+            raise _in_words(error, self._address, self._who) from error
+        finally:
+            stream.close()
+            gauge_wire.close()
+
+    def _measure(self, gauge: _Gauge, wire: Wire, stream: _StreamWire) -> Burst:
+        (table,) = wire.ask([("COMMAND",)])
+        reader = MonitorReader(read_commands(table) or BASIC, self._sink)
+        first, began = self._watched(gauge)
+        self._before = before = _figures(first, began, gauge.pings_us())
+        stream.start()
+        ended_by, pings = self._read(stream, reader, gauge, began)
+        ended = gauge.mark()
+        pings += gauge.pings_us()
+        stream.close()
+        during = _figures(began, ended, pings)
+        start, last = self._watched(gauge)
+        after = _figures(start, last, gauge.pings_us())
+        processed = round(during.commands_per_s * (ended.at_s - began.at_s)) if during.commands_per_s else 0
+        skipped = max(0, processed - reader.lines)
+        return Burst(
+            ended.at_s - began.at_s,
+            reader.lines,
+            reader.lookups,
+            self._bytes,
+            ended_by,
+            before,
+            during,
+            after,
+            # A few came before MONITOR was on, or while we counted.
+            skipped if skipped > 0.01 * processed + 1000 else 0,
+            reader.strange,
+        )
+
+    def _watched(self, gauge: _Gauge) -> tuple[_Mark, _Mark]:
+        """Look at the server for a while without MONITOR."""
+        first = last = gauge.mark()
+        while last.at_s - first.at_s < BEFORE_S and not self._stopped():
+            select.select([], [], [], LOOK_S / 2)
+            last = gauge.mark()
+        return first, last
+
+    def _read(self, stream: _StreamWire, reader: MonitorReader, gauge: _Gauge, began: _Mark) -> tuple[str, list[float]]:
+        """Read until something ends it; return what, and the round trips."""
+        limits, pings = self._limits, list[float]()
+        until, previous = began.at_s + limits.seconds, began
+        look_at = began.at_s + LOOK_S
+        while True:
+            now = time.monotonic()
+            if now >= until:
+                return "time", pings
+            if self._stopped():
+                return "cancelled", pings
+            data = stream.chunk(min(until, look_at) - now)
+            reader.feed(data)
+            self._bytes += len(data)
+            if reader.lines >= limits.commands or self._sink.full:
+                return "commands", pings
+            if self._bytes >= limits.stream_bytes:
+                return "bytes", pings
+            if time.monotonic() >= look_at:
+                mark = gauge.mark()
+                lately = gauge.pings_us()
+                pings += lately
+                if (why := self._suffers(began, mark, _figures(previous, mark, lately), reader)) is not None:
+                    return why, pings
+                previous, look_at = mark, time.monotonic() + LOOK_S
+
+    def _suffers(self, began: _Mark, mark: _Mark, lately: Figures, reader: MonitorReader) -> str | None:
+        """Return in words what suffers twice in a row, or is worse than that."""
+        limits, now, before = self._limits, lately, self._before
+        behind = (mark.at_s - began.at_s) - (reader.last_s - reader.first_s)
+        if not math.isnan(behind) and behind > limits.behind_s + LOOK_S * 2 and reader.lines > 1000:
+            return f"we were {behind:.1f} s behind"
+        if began.buffers is not None and mark.buffers is not None:
+            grown = mark.buffers - began.buffers
+            if grown > limits.buffer_bytes:
+                return f"clients' buffers grew by {grown / 2**20:.0f} MB"
+        why = None
+        if before.commands_per_s and now.commands_per_s is not None:
+            lost = 1 - now.commands_per_s / before.commands_per_s
+            if lost > limits.throughput_loss and before.commands_per_s > 1000:
+                why = f"throughput fell by {lost:.0%}"
+        if before.ping_us and now.ping_us and now.ping_us > before.ping_us * limits.latency_times + SLOWER_US:
+            why = f"the round trip rose from {before.ping_us / 1000:.1f} to {now.ping_us / 1000:.1f} ms"
+        self._suffering = self._suffering + 1 if why is not None else 0
+        return why if self._suffering >= 2 else None
+
+
+# What the sampled keys are like, afterwards.
+
+FACTS_AT_ONCE = 200
+FACTS_SECONDS = 5.0
+
+
+async def measured(
+    address: Address,
+    who: Credentials,
+    keys: Sequence[tuple[int, bytes]],
+    *,
+    lfu: bool,
+    count: Callable[[Mapping[str, int]], None] | None = None,
+) -> list[Measured]:
+    """Return what is known of `keys` (database and name), in their order; fewer where the time is over."""
+    stop = threading.Event()
+
+    def run() -> list[Measured]:
+        wire = Wire(address, who, stop.is_set)
+        try:
+            wire.open()
+            wire.ask([("CLIENT", "NO-TOUCH", "on")])
+            return _measured(wire, who.db, keys, lfu)
+        except Exception as error:
+            raise _in_words(error, address, who) from error
+        finally:
+            wire.close()
+
+    try:
+        found = await asyncio.to_thread(run)
+    finally:
+        stop.set()
+    if count is not None:
+        count({"memory": len(found), "pttl": len(found), "object": len(found)})
+    return found
+
+
+def _measured(wire: Wire, chosen: int, keys: Sequence[tuple[int, bytes]], lfu: bool) -> list[Measured]:
+    stop, found = time.monotonic() + FACTS_SECONDS, list[Measured]()
+    for at in range(0, len(keys), FACTS_AT_ONCE):
+        if time.monotonic() > stop:
+            break
+        commands: list[Sequence[Argument]] = []
+        for db, key in keys[at : at + FACTS_AT_ONCE]:
+            if db != chosen:
+                commands.append(("SELECT", db))
+                chosen = db
+            commands += [
+                ("MEMORY", "USAGE", key, "SAMPLES", 5),
+                ("PTTL", key),
+                ("OBJECT", "FREQ" if lfu else "IDLETIME", key),
+            ]
+        replies = wire.ask(commands)
+        kept = [as_int(reply) for reply, command in zip(replies, commands, strict=True) if command[0] != "SELECT"]
+        found += [Measured(*kept[n : n + 3]) for n in range(0, len(kept), 3)]
+    return found
+
+
+def _in_words(error: Exception, address: Address, who: Credentials) -> Exception:
+    """Return what a wire raised in our own words; a defect as it is."""
+    if isinstance(error, Stopped):
+        return Unsupported("cancelled", "")
+    known = (CacheError, OSError, EOFError, faults.Garbage, faults.ReplyTooLong, faults.ClosedEarly)
+    if isinstance(error, (*known, hiredis.HiredisError)):
+        return explained(error, address, who.timeout_s)
+    return error
+
+
+async def read_room(session: Session) -> Room:
+    """Return what takes the memory. Raises Unsupported where neither INFO nor MEMORY STATS tell."""
+    told, stats, lfu, limits = await session.ask_all(
+        "keys", [("INFO",), ("MEMORY", "STATS"), ("CONFIG", "GET", "*lfu*"), ("CONFIG", "GET", "maxmemory*")]
+    )
+    if isinstance(told, CacheError):
+        raise told
+    info = parse_info(told)
+    used = info.number("used_memory")
+    if used is None:
+        raise Unsupported("the server does not tell what memory it uses", "")
+    fields, usual = _words(lfu) | _words(limits), Rules()
+    memory = as_map(stats) if not isinstance(stats, CacheError) else {}
+    tables = sum(
+        as_int(value) or 0
+        for name, table in memory.items()
+        if name.startswith("db.")
+        for value in as_map(table).values()
+    )
+    overhead = as_int(memory.get("overhead.total"))
+    startup = info.number("used_memory_startup") or 0
+    # Without MEMORY STATS clients' buffers count as keys: few bytes, unless there are thousands of clients.
+    fixed = min(used, overhead - tables if overhead is not None else startup)
+    apart = info.number("mem_not_counted_for_evict") or 0
+    databases = [
+        parse_fields(value) for name, value in info.fields.items() if name.startswith("db") and "keys=" in value
+    ]
+    hits, misses = info.number("keyspace_hits") or 0, info.number("keyspace_misses") or 0
+    return Room(
+        as_int(fields.get("maxmemory")) or info.number("maxmemory") or used,
+        max(0, fixed - apart),
+        used - fixed,
+        sum(as_int(fields_.get("keys")) or 0 for fields_ in databases),
+        len(databases),
+        hits + misses,
+        hits,
+        time.monotonic(),
+        Rules(
+            info.fields.get("maxmemory_policy") or fields.get("maxmemory-policy") or "noeviction",
+            as_int(fields.get("maxmemory-samples")) or usual.samples,
+            _number(fields, "lfu-log-factor", usual.lfu_log_factor),
+            _number(fields, "lfu-decay-time", usual.lfu_decay_min),
+        ),
+    )
+
+
+def _words(reply: object) -> dict[str, str]:
+    return {name: as_text(value, 60) for name, value in as_map(reply).items()}
+
+
+def _number(fields: Mapping[str, str], name: str, usual: int) -> int:
+    number = as_int(fields.get(name))
+    return usual if number is None else number
