@@ -26,11 +26,21 @@ def sane(evidence: Evidence) -> Evidence:
     window = tuple(_stats(s, at) for s in evidence.window if possible(s.taken_at))
     slowlog = None if evidence.slowlog is None else _slowlog(evidence.slowlog, at)
     clients = None if evidence.clients is None else _clients(evidence.clients)
+    topology = evidence.topology
+    if topology is not None:
+        topology = dataclasses.replace(topology, nodes=tuple(map(_cleaned, topology.nodes)))
     trouble = evidence.trouble
     if trouble is not None and not possible(trouble.since):
         trouble = dataclasses.replace(trouble, since=at)
     return dataclasses.replace(
-        evidence, taken_at=at, stats=stats, window=window, slowlog=slowlog, clients=clients, trouble=trouble
+        evidence,
+        taken_at=at,
+        stats=stats,
+        window=window,
+        slowlog=slowlog,
+        clients=clients,
+        topology=topology,
+        trouble=trouble,
     )
 
 
@@ -118,3 +128,17 @@ def _clients(clients: ClientList) -> ClientList:
             if all(value is None or 0 <= value <= LARGEST for value in _client_figures(client))
         ),
     )
+
+
+def _cleaned(row: Row) -> Row:
+    """Return a dataclass, and those in its fields, with each impossible figure that may be unknown unknown."""
+    changes: dict[str, object] = {}
+    for field in dataclasses.fields(row):  # type: ignore[arg-type]
+        value = getattr(row, field.name)
+        if dataclasses.is_dataclass(value):
+            cleaned = _cleaned(value)
+            if cleaned is not value:
+                changes[field.name] = cleaned
+        elif field.default is None and isinstance(value, int | float) and not possible(value):
+            changes[field.name] = None
+    return dataclasses.replace(row, **changes) if changes else row  # type: ignore[type-var]

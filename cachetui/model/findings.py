@@ -43,7 +43,7 @@ class Finding:
     id: str
     """Stable: `memory-high`, `link-down`, ..."""
     category: str
-    """availability, memory, performance, hit-rate, clients, persistence, replication, configuration."""
+    """availability, memory, performance, hit-rate, clients, persistence, replication, topology, configuration."""
     priority: str
     """`high`, `medium` or `low`."""
     issue: str

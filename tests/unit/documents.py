@@ -15,6 +15,7 @@ CATEGORIES = {
     "clients",
     "persistence",
     "replication",
+    "topology",
     "configuration",
 }
 _TOP = ["schema", "operation", "status", "target", "takenAt", "server", "metrics", "recommendations"]

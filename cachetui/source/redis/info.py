@@ -31,7 +31,7 @@ second_repl_offset process_id tcp_port io_threads_active os hz configured_hz
 used_cpu_sys used_cpu_user used_cpu_sys_main_thread used_cpu_user_main_thread cluster_enabled sentinel_masters
 sentinel_tilt sentinel_running_scripts tls_server_cert_expires_in_seconds tls_client_cert_expires_in_seconds
 tls_ca_cert_expires_in_seconds total_active_defrag_time evicted_scripts unexpected_error_replies
-pubsub_channels pubsub_patterns
+pubsub_channels pubsub_patterns total_reads_processed
 """
 
 EXTRA = frozenset(_EXTRA_TEXT.split())
