@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing
 
 from hypothesis import given, settings
@@ -59,19 +60,26 @@ EXTRAS = st.none() | st.dictionaries(
 
 
 def values_of(hint: object) -> st.SearchStrategy[object]:
-    """Return a strategy for one field's type: numbers are of any size."""
-    choices = [arg for arg in typing.get_args(hint) if arg is not type(None)] or [hint]
-    wanted = choices[0]
-    return st.none() | {int: COUNTS, float: FIGURES, bool: st.booleans(), str: WORDS}[wanted]  # type: ignore[index]
+    """Return a strategy for one field's type: numbers are of any size; what may be None sometimes is."""
+    several = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    choices = [arg for arg in typing.get_args(hint) if arg is not type(None)] if several else [hint]
+    return st.none() | known_values(choices[0]) if several else known_values(choices[0])
+
+
+def known_values(wanted: typing.Any) -> st.SearchStrategy[typing.Any]:
+    if typing.get_origin(wanted) is tuple:
+        first, *rest = typing.get_args(wanted)
+        if rest == [...]:
+            return st.lists(known_values(first), max_size=2).map(tuple)
+        return st.tuples(*map(known_values, (first, *rest)))
+    if isinstance(wanted, type) and dataclasses.is_dataclass(wanted):
+        return st.builds(wanted)  # what is inside has tests of its own
+    return {int: COUNTS, float: FIGURES, bool: st.booleans(), str: WORDS}[wanted]
 
 
 def rows(cls: type) -> st.SearchStrategy[tuple[object, ...]]:
     hints = typing.get_type_hints(cls)
-    given_fields = {}
-    for field in dataclasses.fields(cls):
-        strategy = values_of(hints[field.name])
-        optional = "None" in str(field.type)
-        given_fields[field.name] = strategy if optional else strategy.filter(lambda value: value is not None)
+    given_fields = {field.name: values_of(hints[field.name]) for field in dataclasses.fields(cls)}
     return st.lists(st.builds(cls, **given_fields), max_size=3).map(tuple)
 
 

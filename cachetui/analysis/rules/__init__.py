@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from cachetui.analysis.rules.availability import away
 from cachetui.analysis.rules.table import RULES
 from cachetui.analysis.sanity import sane
+from cachetui.analysis.topology import cluster_findings
 from cachetui.model import Evidence, Finding
 from cachetui.model.findings import PRIORITIES
 
@@ -23,5 +25,16 @@ def findings(evidence: Evidence) -> tuple[Finding, ...]:
     live = known
     if away(known):
         live = dataclasses.replace(known, stats=None, window=(), slowlog=None, clients=None, topology=None)
-    found = [rule.find(known if rule.when_away else live) for rule in RULES]
-    return tuple(sorted((f for f in found if f is not None), key=lambda f: PRIORITIES.index(f.priority)))
+    found = [f for rule in RULES if (f := rule.find(known if rule.when_away else live)) is not None]
+    if live.stats is not None and live.stats.nodes:
+        found = [dataclasses.replace(f, commands=_for_each_node(f.commands)) for f in found]
+    found += cluster_findings(live.topology)
+    return tuple(sorted(found, key=lambda f: PRIORITIES.index(f.priority)))
+
+
+_SUMMED = ("CONFIG SET maxmemory ", "CONFIG SET maxclients ")
+"""Their figures were made from sums: no single node is to be given them."""
+
+
+def _for_each_node(commands: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"each node> {command}" for command in commands if not command.startswith(_SUMMED))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from cachetui import text
 from cachetui.analysis.growth import error_growth, growth
 from cachetui.analysis.rules.rule import Judge, Priority, Problem
+from cachetui.analysis.topology import is_whole_cluster
+from cachetui.analysis.topology.words import LAG_BYTES, LAG_MUCH_BYTES
 from cachetui.errors import MEANINGS
 from cachetui.model import Evidence, Node
 
@@ -13,9 +15,6 @@ SILENT_S, LOST_S = 15.0, 60.0
 
 ACK_S = 10.0
 """Seconds since a replica's last acknowledgement: it sends one every second."""
-
-LAG_BYTES, LAG_MUCH_BYTES = 10 * 1024**2, 100 * 1024**2
-"""Bytes a replica is behind: ten times the default backlog of 1 MB; and minutes of catching up."""
 
 _LOST = frozenset({"down", "fail", "o_down", "s_down"})
 """Words in a node's state that mean it is gone; `fail?` is one node's suspicion."""
@@ -114,8 +113,8 @@ def refusals(word: str, priority: Priority, issue: str) -> Judge:
 def topology(evidence: Evidence) -> Problem | None:
     seen, stats = evidence.topology, evidence.stats
     problems = [problem.rstrip(".") for problem in seen.problems if problem.strip(". ")] if seen else []
-    if seen is None or not problems:
-        return None
+    if seen is None or not problems or is_whole_cluster(seen):
+        return None  # a cluster's checks say more
     if seen.server.mode == "standalone" and stats is not None and (stats.link_up is False or stats.sync_running):
         return None  # link_down and sync_running say it with its figures
     lost = any(node.role in ("primary", "server") and _failed(node) for node in seen.nodes)
