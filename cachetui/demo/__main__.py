@@ -107,7 +107,11 @@ async def _start(options: argparse.Namespace) -> Group:
         from cachetui.demo.cluster import start_cluster
 
         return await start_cluster(servers.find_redis())
-    return await start_alone(servers.find_memcached() if options.memcached else servers.find_redis())
+    if options.memcached:
+        from cachetui.demo.memcached import start_fleet
+
+        return await start_fleet(servers.find_memcached())
+    return await start_alone(servers.find_redis())
 
 
 async def _load(group: Group, options: argparse.Namespace, ledger: Ledger) -> str:
@@ -131,7 +135,8 @@ def _start_load(
     if group.reach is None:
         from cachetui.demo.memcached import MemcachedWorkload
 
-        threads = MemcachedWorkload(group.servers[0].port, rate=options.rate, seed=options.seed, ledger=ledger)
+        ports = [server.port for server in group.servers]
+        threads = MemcachedWorkload(ports, rate=options.rate, seed=options.seed, ledger=ledger)
         working = asyncio.create_task(asyncio.to_thread(threads.run))
 
         async def halt() -> None:

@@ -23,7 +23,7 @@ from cachetui.text import printable
 READY_S = 15.0
 """How long a server may take until it answers."""
 MAXMEMORY_BYTES = 64 * 1024 * 1024
-MEMCACHED_MB = 24
+MEMCACHED_MB = 12
 PORT_TRIES = 8
 
 _PR_SET_PDEATHSIG = 1
