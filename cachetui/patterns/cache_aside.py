@@ -11,7 +11,7 @@ from cachetui.patterns.breaker import CircuitBreaker
 from cachetui.patterns.codec import Codec, Serialiser
 from cachetui.patterns.counts import Counts
 from cachetui.patterns.guard import FAILED, Bulkhead, Guard, OnError
-from cachetui.patterns.loading import Load, Loaded, Loading, Times
+from cachetui.patterns.loading import Load, Loaded, Loading, Read, Times
 from cachetui.patterns.local import Local
 from cachetui.patterns.running import Abandoned, Flight
 from cachetui.patterns.store import Face, bind
@@ -103,16 +103,33 @@ class CacheAsideCore:
     # ----- what the faces offer
 
     async def _get(self, key: str, load: Load | None = None) -> Any:
-        name, local, stamp = self._prefix + key.encode(), self._local, 0
-        if local is not None:
-            kept, stamp = local.look(name)
+        """Look the key up and load it where that is needed, or take what another caller gets who does."""
+        name, stamp = self._prefix + key.encode(), 0
+        if self._local is not None:
+            kept, stamp = self._local.look(name)
             if kept is not None:
                 self.counts.hits += 1
                 self.counts.local_hits += 1
-                return self._loading.value(kept)
-        if load is None:
-            load = Load(self._loader, (key,), {}, self._own_tags)
-        return await self._share(key, name, load, stamp)
+                return kept.value
+        asked = 0
+        while True:
+            with self._lock:
+                flight = self._flights.get(key)
+                if flight is None:
+                    self._turn += 1
+                    mine = self._flights[key] = self._runtime.flight(self._turn)
+                else:
+                    self.counts.joined += not asked
+                    asked = asked or self._turn
+            if flight is None:
+                return await self._lead(key, name, load, stamp, mine)
+            try:
+                found: Loaded = await flight.wait()
+            except Abandoned:
+                continue
+            # What was read before we asked may be older than a change that was over before we asked.
+            if found.is_current or flight.began > asked:
+                return found.value
 
     async def _invalidate(self, keys: Sequence[str]) -> int:
         names = [self._prefix + key.encode() for key in keys]
@@ -133,53 +150,40 @@ class CacheAsideCore:
 
     # ----- one flight for all who ask
 
-    async def _share(self, key: str, name: bytes, load: Load, stamp: int) -> Any:
-        """Look the key up and load it where that is needed, or take what another caller gets who does."""
-        asked = 0
-        while True:
-            with self._lock:
-                flight = self._flights.get(key)
-                if flight is None:
-                    self._turn += 1
-                    mine = self._flights[key] = self._runtime.flight(self._turn)
-                else:
-                    self.counts.joined += not asked
-                    asked = asked or self._turn
-            if flight is None:
-                return (await self._lead(key, name, load, stamp, mine)).value
-            try:
-                found: Loaded = await flight.wait()
-            except Abandoned:
-                continue
-            # What was read before we asked may be older than a change that was over before we asked.
-            if found.is_current or flight.began > asked:
-                return found.value
-
-    async def _lead(self, key: str, name: bytes, load: Load, stamp: int, flight: Flight) -> Loaded:
+    async def _lead(self, key: str, name: bytes, load: Load | None, stamp: int, flight: Flight) -> Any:
         try:
             found = await self._guard.run(self._store.get, name)
-            read = None if found is None or found is FAILED else self._loading.read(found)
+            if found is FAILED:
+                # Not asked again; and without a task of its own, which would cost more than the whole get.
+                landed = await self._loading.alone(load or self._plain(key))
+            elif (read := None if found is None else self._loading.read(found)) is not None:
+                self._hit(key, name, load, read, stamp)
+                landed = Loaded(read.value, False)
+            else:
+                landed = None
         except BaseException as error:
             self._landed(key, flight)
             flight.settle(error=error)
             raise
-        if read is None:
+        if landed is None:
             self.counts.misses += found is None
-            # A cache that gave no answer is not asked again.
-            work = self._loading.alone(load) if found is FAILED else self._loading.fetch(name, load)
-            loaded: Loaded = await flight.lead(self._fly(key, flight, work))
-            return loaded
+            work = self._loading.fetch(name, load or self._plain(key))
+            landed = await flight.lead(self._fly(key, flight, work))
+        else:
+            self._landed(key, flight)
+            flight.settle(landed)
+        return landed.value
+
+    def _hit(self, key: str, name: bytes, load: Load | None, read: Read, stamp: int) -> None:
         self.counts.hits += 1
-        entry, value = read
-        if entry.fresh_until_ms and self._loading.is_due(entry):
+        if read.fresh_until_ms and self._loading.is_due(read):
             self.counts.stale += 1
-            self._start_refresh(key, name, load)
+            self._start_refresh(key, name, load or self._plain(key))
         elif self._local is not None:
-            self._local.keep(name, entry, stamp)
-        self._landed(key, flight)
-        hit = Loaded(value, False)
-        flight.settle(hit)
-        return hit
+            self._local.keep(name, read, stamp)
+
+    def _plain(self, key: str) -> Load:
+        return Load(self._loader, (key,), {}, self._own_tags)
 
     async def _fly(self, key: str, flight: Flight, work: Coroutine[Any, Any, Loaded]) -> Loaded:
         try:

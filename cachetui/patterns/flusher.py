@@ -14,7 +14,7 @@ from typing import Any
 from cachetui.patterns.codec import Codec, Serialiser
 from cachetui.patterns.errors import Rejected
 from cachetui.patterns.names import lock_of
-from cachetui.patterns.store import Face
+from cachetui.patterns.store import Face, Lease
 from cachetui.patterns.write_behind import GROUP, Queue, Update
 
 log = logging.getLogger("cachetui.patterns")
@@ -32,17 +32,20 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 # Only who still has the partition may say that its updates are done.
 DONE = """
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
-local reason, most = ARGV[3], ARGV[4]
-for at = 5, #ARGV, 2 do
-  local id, key = ARGV[at], ARGV[at + 1]
-  if reason ~= '' then
+local reason, count, ids = ARGV[3], tonumber(ARGV[5]), {}
+for at = 1, count do ids[at] = ARGV[5 + at] end
+if reason ~= '' then
+  for _, id in ipairs(ids) do
     local found = redis.call('XRANGE', KEYS[1], id, id)
     if found[1] then
-      redis.call('XADD', KEYS[4], 'MAXLEN', '~', most, '*', 'why', reason, 'id', id, unpack(found[1][2]))
+      redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[4], '*', 'why', reason, 'id', id, unpack(found[1][2]))
     end
   end
-  redis.call('XACK', KEYS[1], ARGV[2], id)
-  redis.call('XDEL', KEYS[1], id)
+end
+redis.call('XACK', KEYS[1], ARGV[2], unpack(ids))
+redis.call('XDEL', KEYS[1], unpack(ids))
+for at = 6 + count, #ARGV, 2 do
+  local key, id = ARGV[at], ARGV[at + 1]
   local latest = redis.call('HGET', KEYS[2], key)
   if latest and string.sub(latest, 1, #id + 1) == id .. ':' then redis.call('HDEL', KEYS[2], key) end
 end
@@ -219,7 +222,7 @@ class FlusherCore:
     async def _let_go(self, part: Part) -> None:
         if part.token:
             try:
-                await self._store.compare_and_set(lock_of(part.stream), part.token, b"", 1)
+                await self._store.release(Lease(part.stream, part.token))
             except self._store.failures as error:
                 log.info("the lease of a partition runs out by itself: %s", type(error).__name__)
             part.token = b""
@@ -248,7 +251,7 @@ class FlusherCore:
                 taken.append(Taken(entry_id, self._update(entry_id, fields)))
             except (KeyError, ValueError) as error:  # somebody else wrote into the stream, or another codec did
                 log.error("write-behind: an entry that cannot be read becomes a dead letter: %s", error)
-                await self._end(part, entry_id, fields.get(b"k", b""), reason=f"unreadable: {error}")
+                await self._end(part, [entry_id], {fields.get(b"k", b""): entry_id}, f"unreadable: {error}")
         return taken
 
     def _update(self, entry_id: bytes, fields: Any) -> Update:
@@ -320,15 +323,19 @@ class FlusherCore:
 
     async def _finish(self, part: Part, taken: list[Taken], reason: str = "") -> None:
         """Take updates from the stream; with a reason they become dead letters. Raises LostLease."""
+        last = {one.update.key.encode(): one.id for one in taken}
         # A writer that died before it removed the cached value is made good here.
-        await self._store.remove(list({self._prefix + one.update.key.encode(): None for one in taken}))
-        await self._end(part, *(field for one in taken for field in (one.id, one.update.key.encode())), reason=reason)
+        await self._store.remove([self._prefix + key for key in last])
+        await self._end(part, [one.id for one in taken], last, reason)
         if not reason:
             self.written += len(taken)
 
-    async def _end(self, part: Part, *pairs: bytes, reason: str) -> None:
+    async def _end(self, part: Part, ids: list[bytes], last: dict[bytes, bytes], reason: str) -> None:
+        """Take entries from the stream, and from the waiting values those of which `last` names the latest."""
         keys = [part.stream, part.stream + b":values", lock_of(part.stream), part.stream + b":dead"]
-        if not await self._store.run(self._done, keys, part.token, GROUP, reason, DEAD_MOST, *pairs):
+        pairs = [field for pair in last.items() for field in pair]
+        head = (part.token, GROUP, reason, DEAD_MOST, len(ids))
+        if not await self._store.run(self._done, keys, *head, *ids, *pairs):
             raise LostLease
 
 

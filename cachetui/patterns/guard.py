@@ -56,30 +56,19 @@ class Guard:
         self._store, self._runtime, self.counts = store, runtime, counts
         self._timeout_s, self._on_error = timeout_s, on_error
         self._breaker, self._bulkhead = breaker, bulkhead
-        self._gate = runtime.gate(bulkhead.calls) if bulkhead is not None else None
+        self._gate: Any = runtime.gate(bulkhead.calls) if bulkhead is not None else None
 
     async def run(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """Return the answer of one call of the store, or FAILED."""
-        breaker, gate = self._breaker, self._gate
+        breaker, bulkhead = self._breaker, self._bulkhead
         if breaker is not None and not breaker.allow():
             return self._refused("the circuit breaker is open: the cache did not answer lately")
-        if gate is not None and self._bulkhead is not None:
-            if not await self._runtime.take(gate, self._bulkhead.wait_s):
-                return self._refused(f"{self._bulkhead.calls} calls of the cache are under way: the bulkhead is full")
-            try:
-                return await self._tried(function, args)
-            finally:
-                gate.release()
-        return await self._tried(function, args)
-
-    async def sure(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        """Return the answer of a call that has to be confirmed: never refused, its error always raised."""
-        return await self._runtime.limited(self._timeout_s, function, *args)
-
-    async def _tried(self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> Any:
-        breaker = self._breaker
+        if bulkhead is not None and not await self._runtime.take(self._gate, bulkhead.wait_s):
+            return self._refused(f"{bulkhead.calls} calls of the cache are under way: the bulkhead is full")
         try:
-            answer = await self._runtime.limited(self._timeout_s, function, *args)
+            # Written out for threads, which have no limit here: this is the way of every hit.
+            limited = self._runtime.limited
+            answer = await (function(*args) if limited is None else limited(self._timeout_s, function, *args))
         except self._store.failures as error:
             self.counts.cache_errors += 1
             if breaker is not None:
@@ -88,9 +77,17 @@ class Guard:
             if self._on_error == "raise":
                 raise
             return FAILED
+        finally:
+            if bulkhead is not None:
+                self._gate.release()
         if breaker is not None:
             breaker.succeeded()
         return answer
+
+    async def sure(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """Return the answer of a call that has to be confirmed: never refused, its error always raised."""
+        limited = self._runtime.limited
+        return await (function(*args) if limited is None else limited(self._timeout_s, function, *args))
 
     def _refused(self, why: str) -> Failed:
         self.counts.cache_errors += 1

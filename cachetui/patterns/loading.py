@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cachetui.patterns.codec import Codec
-from cachetui.patterns.entry import Entry
+from cachetui.patterns.entry import PREFIX, Entry
 from cachetui.patterns.errors import Unreadable
 from cachetui.patterns.guard import FAILED, Guard
 from cachetui.patterns.running import Runtime
@@ -38,6 +38,14 @@ class Loaded(NamedTuple):
     value: Any
     is_current: bool
     """Nothing has changed since before the load: whoever asked meanwhile may have it too."""
+
+
+class Read(NamedTuple):
+    """A value from the cache."""
+
+    value: Any
+    fresh_until_ms: int = 0
+    cost_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +84,24 @@ class Loading:
         self._codec, self._times, self._rng = codec, times, rng
         self._tag_sets: TagSets | None = None
 
-    def read(self, data: bytes) -> tuple[Entry, Any] | None:
-        """Return what lies in the cache and its value, None when it cannot be read."""
+    def read(self, data: bytes) -> Read | None:
+        """Return what lies in the cache, None when it cannot be read."""
         try:
+            if not data.startswith(PREFIX):
+                return Read(self._codec.unpack(data))
             entry = Entry.decode(data)
-            return entry, self.value(entry)
+            value = None if entry.body is None else self._codec.unpack(entry.body, entry.packed)
+            return Read(value, entry.fresh_until_ms, entry.cost_ms)
         except Unreadable:
             self._counts.unreadable += 1
             return None
 
-    def value(self, entry: Entry) -> Any:
-        return None if entry.body is None else self._codec.unpack(entry.body, entry.packed)
-
-    def is_due(self, entry: Entry) -> bool:
+    def is_due(self, read: Read) -> bool:
         """Tell whether a value is past its time, or is chosen to be refreshed before (XFetch)."""
         now_ms = time.time() * 1000
         if self._times.early:
-            now_ms -= entry.cost_ms * self._times.early * math.log(1.0 - self._rng.random())
-        return now_ms >= entry.fresh_until_ms
+            now_ms -= read.cost_ms * self._times.early * math.log(1.0 - self._rng.random())
+        return now_ms >= read.fresh_until_ms
 
     async def fetch(self, name: bytes, load: Load) -> Loaded:
         """Take the lease and load; while another reader has it, wait for his value."""
@@ -107,7 +115,7 @@ class Loading:
             if isinstance(held, bytes):
                 if (read := self.read(held)) is not None:
                     self._counts.waited += 1
-                    return Loaded(read[1], False)
+                    return Loaded(read.value, False)
                 unreadable = True
                 continue
             if held == "writer" or time.monotonic() >= until:

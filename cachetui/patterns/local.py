@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
-from cachetui.patterns.entry import Entry
 from cachetui.patterns.errors import Unsupported
+from cachetui.patterns.loading import Read
 from cachetui.patterns.running import finish
 from cachetui.patterns.store import Face
 
@@ -28,9 +28,10 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 class Local:
     """The first level of one `CacheAside`: give it as `local=Local(...)`, and each cache its own.
 
-    It holds at most `max_entries`, each for at most `ttl_s`. One connection of its own hears from the server of every
-    change under the cache's prefix, so the prefix must not be empty. For one server and Sentinel, with a redis-py
-    client; not for a cluster (each node tells only of its own keys) and not for Memcached.
+    It holds at most `max_entries` values, each for at most `ttl_s`; every get returns the same object, so do not
+    change it. One connection of its own hears from the server of every change under the cache's prefix, which must
+    not be empty. For one server and Sentinel, with a redis-py client; not for a cluster (each node tells only of its
+    own keys) and not for Memcached.
 
     Guarantees:
 
@@ -47,7 +48,7 @@ class Local:
         self.max_entries, self.ttl_s = max_entries, ttl_s
         self.live = False
         """Whether the server tells of changes at this moment."""
-        self._entries: OrderedDict[bytes, tuple[Entry, float]] = OrderedDict()
+        self._entries: OrderedDict[bytes, tuple[Read, float]] = OrderedDict()
         self._lately: OrderedDict[bytes, int] = OrderedDict()
         self._floor = self._clock = 0
         self._lock = threading.Lock()
@@ -78,27 +79,27 @@ class Local:
 
     # ----- what a cache asks
 
-    def look(self, name: bytes) -> tuple[Entry | None, int]:
+    def look(self, name: bytes) -> tuple[Read | None, int]:
         """Return what is kept, and a stamp to keep with what the server answers now."""
         if self._listener is None:
             self._start()  # with asyncio only when the loop runs
         with self._lock:
             found = self._entries.get(name)
             if found is not None:
-                entry, until = found
+                read, until = found
                 now = time.monotonic()
-                if now < until and not (entry.fresh_until_ms and time.time() * 1000 >= entry.fresh_until_ms):
+                if now < until and not (read.fresh_until_ms and time.time() * 1000 >= read.fresh_until_ms):
                     self._entries.move_to_end(name)
-                    return entry, self._clock
+                    return read, self._clock
                 del self._entries[name]
             return None, self._clock
 
-    def keep(self, name: bytes, entry: Entry, stamp: int) -> None:
+    def keep(self, name: bytes, read: Read, stamp: int) -> None:
         """Keep what the server answered, unless the key has changed since the stamp."""
         with self._lock:
             if not self.live or stamp < self._floor or self._lately.get(name, -1) > stamp:
                 return
-            self._entries[name] = entry, time.monotonic() + self.ttl_s
+            self._entries[name] = read, time.monotonic() + self.ttl_s
             self._entries.move_to_end(name)
             if len(self._entries) > self.max_entries:
                 self._entries.popitem(last=False)

@@ -120,7 +120,7 @@ class RedisStore:
             yield from (some[at : at + chunk] for at in range(0, len(some), chunk))
 
     async def get(self, name: bytes) -> bytes | None:
-        value: bytes | None = await self.ask("GET", name)
+        value: bytes | None = self.client.execute_command("GET", name)
         return value
 
     async def set(self, name: bytes, value: bytes, ttl_ms: int) -> None:
@@ -174,6 +174,10 @@ class AsyncRedisStore(RedisStore):
 
     async def ask(self, *command: Any) -> Any:
         return await self.client.execute_command(*command)
+
+    async def get(self, name: bytes) -> bytes | None:
+        value: bytes | None = await self.client.execute_command("GET", name)
+        return value
 
 
 def _anywhere(_: bytes) -> int:

@@ -45,8 +45,12 @@ class Runtime(Protocol):
     async def call(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
         """Call a function of the user: plain for threads, a coroutine function for asyncio."""
 
-    async def limited(self, seconds: float, function: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Await one call of the store, and no longer than `seconds` where that is possible."""
+    @property
+    def limited(self) -> Callable[..., Awaitable[Any]] | None:
+        """What awaits one call of the store for so many seconds at most.
+
+        None for threads: a blocking call cannot be cut short, its limit is the client's own socket timeout.
+        """
 
     async def sleep(self, seconds: float) -> None: ...
 
@@ -117,16 +121,14 @@ def _shared(error: BaseException | None) -> Exception | None:
 class Threads:
     """Everything happens in the caller's own thread, background work in daemon threads."""
 
+    limited = None
+
     def __init__(self) -> None:
         self._room = threading.BoundedSemaphore(BACKGROUND)
         self._running: set[threading.Thread] = set()
 
     async def call(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
         return function(*args, **named)
-
-    async def limited(self, seconds: float, function: Callable[..., Awaitable[T]], *args: Any) -> T:
-        # A blocking call cannot be cut short: its limit is the client's own socket timeout.
-        return await function(*args)
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop here
@@ -198,18 +200,21 @@ class TaskFlight:
             self.settle(None if task.exception() else task.result(), task.exception())
 
 
+async def _limited(seconds: float, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+    async with asyncio.timeout(seconds):
+        return await function(*args)
+
+
 class Tasks:
     """Everything happens in the event loop that runs."""
+
+    limited = staticmethod(_limited)
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
 
     async def call(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
         return await function(*args, **named)
-
-    async def limited(self, seconds: float, function: Callable[..., Awaitable[T]], *args: Any) -> T:
-        async with asyncio.timeout(seconds):
-            return await function(*args)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cachetui.patterns.codec import Codec, Serialiser
-from cachetui.patterns.entry import Entry
+from cachetui.patterns.entry import PREFIX, Entry
 from cachetui.patterns.errors import Backlogged, Unsupported
 from cachetui.patterns.store import Face, bind
 
@@ -23,10 +23,13 @@ PAUSE_S = 0.01
 
 PUT = """
 if redis.call('XLEN', KEYS[1]) + (#ARGV - 1) / 2 > tonumber(ARGV[1]) then return 0 end
+local latest = {}
 for at = 2, #ARGV, 2 do
   local id = redis.call('XADD', KEYS[1], '*', 'k', ARGV[at], 'v', ARGV[at + 1])
-  redis.call('HSET', KEYS[2], ARGV[at], id .. ':' .. ARGV[at + 1])
+  latest[at - 1] = ARGV[at]
+  latest[at] = id .. ':' .. ARGV[at + 1]
 end
+redis.call('HSET', KEYS[2], unpack(latest))
 return 1
 """
 
@@ -85,6 +88,8 @@ class Queue:
         return Entry(*packed).encode()
 
     def decode(self, data: bytes) -> Any:
+        if not data.startswith(PREFIX):
+            return self.codec.unpack(data)
         entry = Entry.decode(data)
         return None if entry.body is None else self.codec.unpack(entry.body, entry.packed)
 
