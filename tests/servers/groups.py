@@ -61,12 +61,15 @@ class SentinelGroup:
         try:
             if len({self.named(watcher) for watcher in self.watchers}) != 1:
                 return False
+            primary = self.primary()
+            behind = [self.role(server) for server in self.servers if server is not primary]
+            if any((one.get("master_port"), one.get("master_link_status")) != (primary.port, "up") for one in behind):
+                return False
             for watcher in self.watchers:
                 with watcher.client(password=SENTINEL_PASSWORD) as client:
-                    about = client.sentinel_master(NAME)
-                    behind = client.sentinel_slaves(NAME)
-                healthy = [one for one in behind if one["flags"] == "slave" and one["master-link-status"] == "ok"]
-                if about["flags"] != "master" or about["num-other-sentinels"] != 2 or len(healthy) != 2:
+                    about, seen = client.sentinel_master(NAME), client.sentinel_slaves(NAME)
+                good = [one for one in seen if one["flags"] == "slave"]
+                if about["flags"] != "master" or about["num-other-sentinels"] != 2 or len(good) != 2:
                     return False
         except redis.RedisError:
             return False

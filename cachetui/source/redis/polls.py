@@ -93,6 +93,11 @@ class PolledServer:
         """What can be polled even while the server itself does not answer."""
         return frozenset({"topology"}) if self._target.kind == "sentinel" else frozenset()
 
+    def _listen_before_writing(self) -> None:
+        """Listen to the Sentinels from now on: an old primary takes writes for seconds before it is told."""
+        if self._target.kind == "sentinel" and self._sentinels is None:
+            self._all_sentinels().listen()
+
     def _all_sentinels(self) -> Sentinels:
         if self._sentinels is None:
             here = "" if self._target.kind == "sentinel" or self.identity is None else self.identity.address
@@ -241,6 +246,8 @@ class PolledServer:
             return topology.replication(info, server, time.time(), await self._members.round(info, server.address))
         sentinels = self._all_sentinels()
         groups = await sentinels.groups()
+        if any(2 * sum(one.primary != server.address for one in g.answered) > len(g.answered) for g in groups):
+            self._session.renew()  # it was failed over, and nobody has told this server yet
         also = tuple(member.address for group in groups for member in group.members)
         others = await self._members.round(info, server.address, also)
         seen = topology.replication(info, server, time.time(), others)

@@ -248,6 +248,7 @@ class RedisSource(PolledServer):
         Up to `BULK_LINES` long ones are under way at the same time. An error of the connection
         before anything was sent has `sent: False` in its detail.
         """
+        self._listen_before_writing()
         if sum(map(len, commands)) > SHORT:
             replies = await self._bulk.execute(commands)
         else:
