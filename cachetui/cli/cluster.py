@@ -53,7 +53,7 @@ def cluster(call: Call) -> int:
 
 
 def _check(call: Call, words: list[str]) -> int:
-    from cachetui.cli.look import topology
+    from cachetui.cli.topology import topology
 
     call.options.words = words
     call.options.uri = None

@@ -9,8 +9,8 @@ from datetime import datetime
 from cachetui.cli.call import Call, poll_once
 from cachetui.cli.output import columns, document, iso, write_document, write_line, write_lines
 from cachetui.errors import BadUsage
-from cachetui.model import JournalEntry, Node, SlowEntry, SlowLog, Topology
-from cachetui.text import UNKNOWN, clean_utf8, count, duration, printable, size
+from cachetui.model import JournalEntry, SlowEntry, SlowLog
+from cachetui.text import UNKNOWN, clean_utf8, duration, printable
 
 ARGS_SHOWN = 32
 ARG_CHARACTERS = 200
@@ -66,65 +66,6 @@ def _command(entry: SlowEntry) -> str:
     shown = " ".join(printable(arg, ARG_CHARACTERS) for arg in entry.args[:ARGS_SHOWN])
     more = f" ... ({len(entry.args)} arguments)" if len(entry.args) > ARGS_SHOWN else ""
     return f"{entry.event} {shown}{more}".strip()
-
-
-def topology(call: Call) -> int:
-    """Print who is who; with `--check`, exit 1 when something is wrong."""
-    target, _ = call.target()
-    name, seen = poll_once(target, "topology")
-    assert isinstance(seen, Topology)
-    wrong = bool(call.options.check and seen.problems)
-    if call.json:
-        server = seen.server
-        head = document("topology", name, seen.taken_at)
-        head["server"] = {"kind": server.kind, "version": server.version, "mode": server.mode, "role": server.role}
-        head |= {"ok": not seen.problems, "summary": seen.summary, "problems": list(seen.problems)}
-        write_document({**head, "nodes": [_node_document(node) for node in seen.nodes], "facts": dict(seen.facts)})
-        return int(wrong)
-    write_line(seen.summary or f"{seen.server.kind} {seen.server.mode}")
-    rows = [_node_row(node) for node in seen.nodes]
-    write_lines(f"  {line}" for line in columns(rows, "lllll"))
-    write_lines(f"  {name}: {value}" for name, value in seen.facts)
-    write_lines(f"problem: {problem}" for problem in seen.problems)
-    return int(wrong)
-
-
-def _node_row(node: Node) -> tuple[str, ...]:
-    lag = [
-        size(node.lag_bytes) if node.lag_bytes is not None else "",
-        duration(node.lag_s) if node.lag_s is not None else "",
-    ]
-    behind = " ".join(filter(None, lag))
-    more = [
-        f"lag {behind}" if behind else "",
-        f"of {node.primary}" if node.primary else "",
-        f"slots {node.slots}" if node.slots else "",
-        f"{count(node.keys)} keys" if node.keys is not None else "",
-        node.version or "",
-        node.note,
-    ]
-    return ("*" if node.myself else " ", node.address, node.role, node.state, ", ".join(filter(None, more)))
-
-
-def _node_document(node: Node) -> dict[str, object]:
-    return {
-        "address": node.address,
-        "role": node.role,
-        "state": node.state,
-        "myself": node.myself,
-        "id": node.node_id or None,
-        "primary": node.primary or None,
-        "offset": node.offset,
-        "lagBytes": node.lag_bytes,
-        "lagSeconds": node.lag_s,
-        "slots": node.slots or None,
-        "version": node.version,
-        "keys": node.keys,
-        "usedBytes": node.used_bytes,
-        "limitBytes": node.limit_bytes,
-        "clients": node.clients,
-        "note": node.note,
-    }
 
 
 def log(call: Call) -> int:

@@ -86,7 +86,7 @@ def _get(parser: argparse.ArgumentParser) -> None:
 
 def _topology(parser: argparse.ArgumentParser) -> None:
     _json(parser)
-    parser.add_argument("--check", action="store_true", help="exit 1 when something is wrong")
+    parser.add_argument("--check", action="store_true", help="say all that is wrong; exit 1 when something is")
 
 
 def _policy(parser: argparse.ArgumentParser) -> None:
@@ -235,7 +235,7 @@ COMMANDS: dict[str, Command] = {
     "keys": Command("[TARGET]", "the names of all keys, in steps", "keys", _keys),
     "get": Command("[TARGET] KEY", "one value, decoded or raw", "get", _get, "get"),
     "slowlog": Command("[TARGET]", "slow commands", "look", _json, "slowlog"),
-    "topology": Command("[TARGET]", "who is primary, who follows, how far behind", "look", _topology, "topology"),
+    "topology": Command("[TARGET]", "who is primary, who follows, how far behind", "topology", _topology, "topology"),
     "invalidate": Command(
         "TARGET", "delete or expire keys: planned, paced, undoable", "invalidate", _invalidate, "invalidate"
     ),

@@ -7,7 +7,15 @@ from typing import Literal
 
 from cachetui.model import Finding, Membership, Node, NodeFigures, Topology
 
-CATEGORY = "topology"
+_CATEGORIES = {
+    **dict.fromkeys(("replica-syncing", "replica-cut", "replica-behind", "replica-orphaned"), "replication"),
+    **dict.fromkeys(("replica-chained", "replica-failed", "no-replica", "same-host"), "replication"),
+    **dict.fromkeys(("config-drift", "versions", "epoch-collision"), "configuration"),
+    **dict.fromkeys(("node-full", "uneven-memory", "uneven-keys"), "memory"),
+    **dict.fromkeys(("uneven-traffic", "uneven-slots", "no-slots", "hot-slot"), "performance"),
+    "node-crowded": "clients",
+}
+"""Of what is not availability."""
 Priority = Literal["high", "medium", "low"]
 
 LAG_BYTES, LAG_MUCH_BYTES = 10 * 1024**2, 100 * 1024**2
@@ -25,7 +33,8 @@ def finding(  # noqa: PLR0917
     commands: Sequence[str] = (),
 ) -> Finding:
     """Return a finding of a check."""
-    return Finding(f"cluster-{name}", CATEGORY, priority, issue, action, evidence, tuple(commands))
+    category = _CATEGORIES.get(name, "availability")
+    return Finding(f"cluster-{name}", category, priority, issue, action, evidence, tuple(commands))
 
 
 def member(node: Node) -> Membership:
