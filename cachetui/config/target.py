@@ -10,6 +10,9 @@ from cachetui.text import printable
 
 TargetKind = Literal["auto", "redis", "sentinel", "cluster", "memcached", "replay"]
 
+HASHINGS = ("rendezvous", "ketama", "consistent", "modulo", "crc32", "md5")
+"""How clients of several Memcached servers spread their keys."""
+
 TIMEOUT_S = 2.0
 
 INTERVAL_RANGE_S = (0.2, 3600.0)
@@ -78,6 +81,8 @@ class Target:
     """Deadline of each call, 1 to 3 seconds for interactive use."""
     path: str = ""
     """The recording of a `replay` target."""
+    hashing: str = ""
+    """One of `HASHINGS`; empty: found out from where keys are seen."""
 
     @property
     def tls_of_sentinels(self) -> Tls | None:

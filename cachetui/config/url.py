@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import unquote
 
-from cachetui.config.target import Address, Secret, Target, TargetKind, Tls
+from cachetui.config.target import HASHINGS, Address, Secret, Target, TargetKind, Tls
 from cachetui.errors import BadTarget
 from cachetui.text import printable
 
@@ -135,8 +135,9 @@ def _from_url(scheme: str, rest: str) -> Target:
         tls=Tls() if encrypted else None,
     )
     if is_socket:
-        socket_path = _decoded(hosts + slash + path, url)
-        target = replace(target, addresses=(_socket(socket_path, url),))
+        where = hosts + slash + path
+        paths = where.split(",") if kind == "memcached" else [where]
+        target = replace(target, addresses=tuple(_socket(_decoded(each, url), url) for each in paths))
     else:
         target = replace(target, addresses=_hosts(hosts, kind, url))
         target = _with_path(target, path, url)
@@ -262,6 +263,14 @@ def _query_db(target: Target, value: str, url: str) -> Target:
     return replace(target, db=_db(value, url))
 
 
+def _query_hash(target: Target, value: str, url: str) -> Target:
+    if target.kind != "memcached":
+        raise BadTarget(f"{url}: hash is for several Memcached servers", "leave it away")
+    if value.lower() not in HASHINGS:
+        raise BadTarget(f"{url}: no such way to spread keys", f"hash is one of {', '.join(HASHINGS)}")
+    return replace(target, hashing=value.lower())
+
+
 def _query_reqs(target: Target, value: str, url: str) -> Target:
     word = value.lower().removeprefix("cert_")
     if word not in ("none", "optional", "required"):
@@ -316,6 +325,7 @@ def _text(field: str) -> Callable[[Target, str, str], Target]:
 
 _OPTIONS: dict[str, Callable[[Target, str, str], Target]] = {
     "db": _query_db,
+    "hash": _query_hash,
     "username": _text("user"),
     "password": _text("password"),
     "sentinel_user": _text("sentinel_user"),

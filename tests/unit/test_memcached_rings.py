@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cachetui.config import Address
+from cachetui.config import Address, parse_target
+from cachetui.config.target import HASHINGS
+from cachetui.errors import BadTarget
 from cachetui.source.memcached.rings import LEAST_SAMPLED, Ring, best_fit, rings
 
 SERVERS = [Address("127.0.0.1", port) for port in (18511, 18512, 18513)]
@@ -27,6 +29,22 @@ def test_keys_lie_where_libmemcached_puts_them(name: str, behaviour: str) -> Non
     ring = ring_of(name)
     homes = "".join(str(ring.home(b"%b:user:%d" % (behaviour.encode(), at))) for at in range(60))
     assert homes == SEEN[name][1]
+
+
+def test_a_url_can_name_each_rule() -> None:
+    assert tuple(ring.name for ring in rings(SERVERS)) == HASHINGS
+    for name in HASHINGS:
+        assert parse_target(f"memcached://a,b?hash={name}").hashing == name
+    for url in ("memcached://a,b?hash=sha1", "redis://a?hash=ketama"):
+        with pytest.raises(BadTarget):
+            parse_target(url)
+
+
+def test_several_sockets_are_a_fleet() -> None:
+    target = parse_target("memcached+unix:///run/a.sock,/run/b.sock?hash=ketama")
+    assert [address.path for address in target.addresses] == ["/run/a.sock", "/run/b.sock"]
+    assert target.name == "memcached+unix:///run/a.sock,/run/b.sock"
+    assert len(parse_target("unix:///run/a,b.sock").addresses) == 1
 
 
 def test_shares_are_those_of_many_keys() -> None:

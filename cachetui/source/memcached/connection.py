@@ -246,7 +246,8 @@ def reply_error(line: bytes, command: str) -> CacheError:
         return Unsupported(f"{command}: {rest}", "the server was started with it switched off", detail)
     if word == "ERROR":
         said = f" ({rest})" if rest else ""
-        return Unsupported(f"{command}: this memcached does not take the command{said}", "", detail)
+        hint = "an old version, or a proxy in front of the server, lacks it: connect to the server itself"
+        return Unsupported(f"{command}: this memcached does not take the command{said}", hint, detail)
     if "out of memory" in rest:
         return ServerError(f"{command}: {rest}", "raise -m or let it evict (no -M)", detail, "OOM")
     if word in ("CLIENT_ERROR", "SERVER_ERROR"):

@@ -29,8 +29,10 @@ T = TypeVar("T")
 class Fleet:
     """One or several servers."""
 
-    def __init__(self, servers: Sequence[Server]) -> None:
+    def __init__(self, servers: Sequence[Server], hashing: str = "") -> None:
+        """`hashing` names the rule by which keys are spread; empty: it is found out."""
         self.servers = tuple(servers)
+        self._hashing = hashing
         self._rings: tuple[Ring, ...] = ()
         self.ring: Ring | None = None
         """How keys are spread; None: one server has them all, or nothing had to be known yet."""
@@ -69,7 +71,7 @@ class Fleet:
         if not self.several:
             return self.servers[0]
         if self.ring is None:
-            self.ring = self.known_rings()[0]
+            self.ring = self._candidates()[0]
         return self.servers[self.ring.home(key)]
 
     def known_rings(self) -> tuple[Ring, ...]:
@@ -78,12 +80,17 @@ class Fleet:
             self._rings = rings([server.address for server in self.servers])
         return self._rings
 
+    def _candidates(self) -> Sequence[Ring]:
+        """Return the rules that may hold: all, or the one that was named."""
+        return [ring for ring in self.known_rings() if ring.name == self._hashing] or self.known_rings()
+
     def learn_places(self, seen: Mapping[int, Sequence[bytes]]) -> None:
         """Find out by which rule clients spread keys, from some names by server."""
         if not self.several or not any(seen.values()):
             return
-        self.fit = best_fit(self.known_rings(), seen)
-        if self.fit.explains:
+        candidates = self._candidates()
+        self.fit = best_fit(candidates, seen)
+        if self.fit.explains or len(candidates) == 1:
             self.ring = self.fit.ring
 
     def at_home(self, keys: Iterable[bytes]) -> dict[Server, list[bytes]]:

@@ -22,6 +22,12 @@ _LENGTH = re.compile(rb"\d{1,10}")
 _NUMBER = re.compile(rb"-?\d{1,20}")
 _ERRORS = (b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")
 _REFUSALS = (*_ERRORS, b"BUSY", b"BADCLASS", b"NOSPARE", b"NOTFULL", b"UNSAFE", b"SAME")
+_COUNT = re.compile(rb"\d{1,20} *")
+"""What incr and decr reply; a value that became shorter is filled up with spaces."""
+_REPLIES = frozenset(
+    (b"OK", b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND", b"DELETED", b"TOUCHED")
+    + (b"HD", b"NF", b"EX", b"NS", b"EN", b"MN", b"RESET")
+)
 _VERSION = re.compile(rb"c[1-9]\d{0,19}")
 
 
@@ -238,9 +244,17 @@ def check(key: bytes, known_odd: set[bytes]) -> None:
 
 
 def reply_or_error(line: bytes, command: str) -> bytes | CacheError:
-    """Return a command's one-line reply, or the error it is."""
+    """Return a command's one-line reply, or the error it is.
+
+    Raises ServerError for what memcached never says: the connection is out of step then.
+    """
     if line.startswith(_REFUSALS):
         return reply_error(line, command)
-    if b"\x00" in line or len(line) > 200:
-        raise ServerError(f"{command}: the server's reply makes no sense", word="PROTOCOL")
+    if line not in _REPLIES and not _COUNT.fullmatch(line):
+        shown = printable(line, 60)
+        raise ServerError(
+            f"{command}: the reply makes no sense ({shown}): connection dropped",
+            "a proxy or a broken server is in between",
+            word="PROTOCOL",
+        )
     return line

@@ -68,7 +68,7 @@ class MemcachedSource:
         login = Login(target.timeout_s, target.user, target.password, target.tls)
         several = len(target.addresses) > 1
         servers = [Server(address, login, self.sent, rests=several) for address in target.addresses]
-        self._fleet = Fleet(servers)
+        self._fleet = Fleet(servers, target.hashing)
         self._watches = {server: Watch(server) for server in servers}
         self._scans = Enumerations(self._fleet)
         self._passes: WeakSet[Enumeration] = WeakSet()
