@@ -45,6 +45,7 @@ Capability = Literal[
     "settings",
     "rewrite",
     "failover",
+    "cluster",
 ]
 
 VALUE_ROWS = 100

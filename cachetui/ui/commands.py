@@ -166,8 +166,9 @@ COMMANDS: tuple[CommandRow, ...] = (
         "rebalance",
         "cluster: move slots until every primary holds its share by slots, keys, memory or weight",
         "medium",
-        where=("topology", "overview", "findings"),
-        footer=True,
+        "cluster",
+        ("topology", "findings"),
+        True,
     ),
     CommandRow(
         "kill", "x", "kill client", "close the selected client's connection", "medium", "kill", ("clients",), True

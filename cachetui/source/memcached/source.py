@@ -46,6 +46,7 @@ WHY_NOT: dict[Capability, str] = {
     "policy": "memcached has no eviction policy to set: `lru mode flat|segmented`, `lru tune` and -M at start are all",
     "rewrite": "memcached has no configuration file to write: its options are given when it starts",
     "failover": "memcached servers do not replicate: there is nothing to fail over to",
+    "cluster": "memcached servers know nothing of each other: its clients spread the keys",
     "kill": "memcached cannot close another client's connection: `idle_timeout` at start closes idle ones",
 }
 

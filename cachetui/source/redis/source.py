@@ -329,6 +329,8 @@ class RedisSource(PolledServer):
             return "a Sentinel watches servers and holds no keys: connect to one of them"
         if role == "replica" and capability in ("delete", "ttl", "edit"):
             return "this server is a replica and takes no writes: connect to the primary"
+        if capability == "cluster" and mode not in ("", "cluster"):
+            return "this is no cluster: there are no slots to move"
         for name in _NEEDS[capability]:
             error = self.denied.get(name)
             if error is not None:
@@ -353,6 +355,7 @@ _NEEDS: dict[Capability, tuple[str, ...]] = {
     "settings": ("CONFIG SET",),
     "rewrite": ("CONFIG REWRITE",),
     "failover": (),
+    "cluster": ("CLUSTER SETSLOT", "CLUSTER MIGRATESLOTS"),
 }
 
 
