@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from cachetui.patterns.breaker import CircuitBreaker
 from cachetui.patterns.codec import Codec, Serialiser
@@ -15,6 +15,20 @@ from cachetui.patterns.loading import Load, Loaded, Loading, Read, Times
 from cachetui.patterns.local import Local
 from cachetui.patterns.running import Abandoned, Flight
 from cachetui.patterns.store import Face, bind
+
+
+class Asked(NamedTuple):
+    """One get."""
+
+    key: str
+    name: bytes
+    load: Load | None
+    stamp: int
+    """Of the local level."""
+
+
+UNASKED: Final = object()
+"""The cache was not looked at yet."""
 
 
 class CacheAsideCore:
@@ -111,25 +125,13 @@ class CacheAsideCore:
                 self.counts.hits += 1
                 self.counts.local_hits += 1
                 return kept.value
-        asked = 0
-        while True:
-            with self._lock:
-                flight = self._flights.get(key)
-                if flight is None:
-                    self._turn += 1
-                    mine = self._flights[key] = self._runtime.flight(self._turn)
-                else:
-                    self.counts.joined += not asked
-                    asked = asked or self._turn
-            if flight is None:
-                return await self._lead(key, name, load, stamp, mine)
-            try:
-                found: Loaded = await flight.wait()
-            except Abandoned:
-                continue
-            # What was read before we asked may be older than a change that was over before we asked.
-            if found.is_current or flight.began > asked:
-                return found.value
+        if self._runtime.shares_lookups:
+            return await self._share(Asked(key, name, load, stamp), UNASKED)
+        found = await self._guard.run(self._store.get, name)
+        if found is not None and found is not FAILED and (read := self._loading.read(found)) is not None:
+            self._hit(Asked(key, name, load, stamp), read)
+            return read.value
+        return await self._share(Asked(key, name, load, stamp), found)
 
     async def _invalidate(self, keys: Sequence[str]) -> int:
         names = [self._prefix + key.encode() for key in keys]
@@ -150,37 +152,58 @@ class CacheAsideCore:
 
     # ----- one flight for all who ask
 
-    async def _lead(self, key: str, name: bytes, load: Load | None, stamp: int, flight: Flight) -> Any:
+    async def _share(self, ask: Asked, found: Any) -> Any:
+        """Look the key up, if that was not done, and load it; or take what another caller gets who does."""
+        asked, key = 0, ask.key
+        while True:
+            with self._lock:
+                flight = self._flights.get(key)
+                if flight is None:
+                    self._turn += 1
+                    mine = self._flights[key] = self._runtime.flight(self._turn)
+                else:
+                    self.counts.joined += not asked
+                    asked = asked or self._turn
+            if flight is None:
+                return await self._lead(ask, found, mine)
+            try:
+                loaded: Loaded = await flight.wait()
+            except Abandoned:
+                continue
+            # What was read before we asked may be older than a change that was over before we asked.
+            if loaded.is_current or flight.began > asked:
+                return loaded.value
+
+    async def _lead(self, ask: Asked, found: Any, flight: Flight) -> Any:
+        landed: Loaded | None = None
         try:
-            found = await self._guard.run(self._store.get, name)
+            if found is UNASKED:
+                found = await self._guard.run(self._store.get, ask.name)
+                if found is not None and found is not FAILED and (read := self._loading.read(found)) is not None:
+                    self._hit(ask, read)
+                    landed = Loaded(read.value, False)
             if found is FAILED:
                 # Not asked again; and without a task of its own, which would cost more than the whole get.
-                landed = await self._loading.alone(load or self._plain(key))
-            elif (read := None if found is None else self._loading.read(found)) is not None:
-                self._hit(key, name, load, read, stamp)
-                landed = Loaded(read.value, False)
-            else:
-                landed = None
+                landed = await self._loading.alone(ask.load or self._plain(ask.key))
         except BaseException as error:
-            self._landed(key, flight)
+            self._landed(ask.key, flight)
             flight.settle(error=error)
             raise
-        if landed is None:
-            self.counts.misses += found is None
-            work = self._loading.fetch(name, load or self._plain(key))
-            landed = await flight.lead(self._fly(key, flight, work))
-        else:
-            self._landed(key, flight)
+        if landed is not None:
+            self._landed(ask.key, flight)
             flight.settle(landed)
-        return landed.value
+            return landed.value
+        self.counts.misses += found is None
+        work = self._loading.fetch(ask.name, ask.load or self._plain(ask.key))
+        return (await flight.lead(self._fly(ask.key, flight, work))).value
 
-    def _hit(self, key: str, name: bytes, load: Load | None, read: Read, stamp: int) -> None:
+    def _hit(self, ask: Asked, read: Read) -> None:
         self.counts.hits += 1
         if read.fresh_until_ms and self._loading.is_due(read):
             self.counts.stale += 1
-            self._start_refresh(key, name, load or self._plain(key))
+            self._start_refresh(ask.key, ask.name, ask.load or self._plain(ask.key))
         elif self._local is not None:
-            self._local.keep(name, read, stamp)
+            self._local.keep(ask.name, read, ask.stamp)
 
     def _plain(self, key: str) -> Load:
         return Load(self._loader, (key,), {}, self._own_tags)

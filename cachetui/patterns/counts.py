@@ -20,7 +20,7 @@ class Counts:
     loads: int = 0
     """Calls of the loader."""
     joined: int = 0
-    """Gets that shared the lookup or load of another one in this process."""
+    """Gets that shared the load (with asyncio also the lookup) of another one in this process."""
     waited: int = 0
     """Gets that waited for the load of another process and found its value."""
     refused: int = 0

@@ -11,7 +11,7 @@ from hashlib import sha1
 from itertools import groupby
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from cachetui.patterns.errors import Unsupported
 from cachetui.patterns.names import lock_of, slot
@@ -94,7 +94,7 @@ return redis.call('GET', KEYS[1])
 class RedisStore:
     """Blocking redis-py clients, and the logic of both."""
 
-    failures: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
+    failures: tuple[type[Exception], ...] = (RedisError, RedisClusterException, OSError, TimeoutError)
     answers: tuple[type[Exception], ...] = (ResponseError,)
 
     def __init__(self, client: Any) -> None:

@@ -46,6 +46,10 @@ class Runtime(Protocol):
         """Call a function of the user: plain for threads, a coroutine function for asyncio."""
 
     @property
+    def shares_lookups(self) -> bool:
+        """Whether callers share lookups too: a thousand tasks at once would want a thousand connections."""
+
+    @property
     def limited(self) -> Callable[..., Awaitable[Any]] | None:
         """What awaits one call of the store for so many seconds at most.
 
@@ -122,6 +126,7 @@ class Threads:
     """Everything happens in the caller's own thread, background work in daemon threads."""
 
     limited = None
+    shares_lookups = False
 
     def __init__(self) -> None:
         self._room = threading.BoundedSemaphore(BACKGROUND)
@@ -209,6 +214,7 @@ class Tasks:
     """Everything happens in the event loop that runs."""
 
     limited = staticmethod(_limited)
+    shares_lookups = True
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
