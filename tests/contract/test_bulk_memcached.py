@@ -81,7 +81,7 @@ async def test_several_calls_are_under_way_at_once(memcached: Server) -> None:
             assert [reply for part in done for reply in part] == [b"DELETED"] * MANY
             assert source.sent["delete"] == source.sent["mg"] == MANY
             assert int(plain.stat(b"curr_connections")) == before + 4
-        assert plain.stat(b"curr_items") == b"0"
+        assert plain.dump() == {}  # `curr_items` also counts what an earlier test left and flushed
 
 
 async def test_a_stopped_or_killed_server_is_said(new_server: NewServer) -> None:

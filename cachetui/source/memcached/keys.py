@@ -24,10 +24,7 @@ _ERRORS = (b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")
 _REFUSALS = (*_ERRORS, b"BUSY", b"BADCLASS", b"NOSPARE", b"NOTFULL", b"UNSAFE", b"SAME")
 _COUNT = re.compile(rb"\d{1,20} *")
 """What incr and decr reply; a value that became shorter is filled up with spaces."""
-_REPLIES = frozenset(
-    (b"OK", b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND", b"DELETED", b"TOUCHED")
-    + (b"HD", b"NF", b"EX", b"NS", b"EN", b"MN", b"RESET")
-)
+_REPLIES = frozenset(b"OK STORED NOT_STORED EXISTS NOT_FOUND DELETED TOUCHED HD NF EX NS EN MN RESET".split())
 _VERSION = re.compile(rb"c[1-9]\d{0,19}")
 
 

@@ -58,8 +58,8 @@ def is_odd(name: bytes) -> bool:
 
 def name_of(opened_name: bytes) -> bytes:
     """Return the name itself."""
-    found = _HIDDEN.sub(lambda code: bytes((int(code[1], 16),)), opened_name) if _ODD in opened_name else opened_name
-    return found.replace(_PERCENT, b"%")
+    found = opened_name.replace(_PERCENT, b"%")
+    return _HIDDEN.sub(lambda code: bytes((int(code[1], 16),)), found) if _ODD in found else found
 
 
 def hides(lines: bytes) -> bool:
