@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import select
 import signal
 import threading
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import events, work
 from textual.app import App, ComposeResult
@@ -72,6 +73,8 @@ class CachetuiApp(App[None]):
         self.live: Live | None = None
         self.view_id = "overview"
         self._drawing = False
+        self._handlers: dict[int, Any] = {}
+        """What answered these signals before."""
         # Textual's own answer to NO_COLOR is shades of grey.
         self._colors_out: list[LineFilter] = [] if self.settings.color else [NoColor()]
         self._signs_out: list[LineFilter] = [AsciiSigns()] if self.settings.ascii else []
@@ -111,25 +114,26 @@ class CachetuiApp(App[None]):
     # Life
 
     def on_mount(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            self._signal(number)
+        if threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                self._handlers[number] = signal.signal(number, lambda number, _: self._leave(number, loop))
+            if not self.is_headless:
+                threading.Thread(target=_await_hang_up, name="hang-up", daemon=True).start()
         # The first frame already says where we are going.
         self.query_one("#who", Canvas).paint([line((f" {self.target.name}", "title"))])
         self.query_one("#views", Canvas).paint([chrome.view_bar(self.view_id, self.size.width)])
         self.call_after_refresh(self._go_live)
 
-    def _signal(self, number: signal.Signals) -> None:
-        try:
-            asyncio.get_running_loop().add_signal_handler(number, self._leave, number)
-        except (RuntimeError, ValueError):  # not the main thread (tests): nothing to hang up
-            self.log(f"no handler for {number.name}")
+    def _leave(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Leave, even if the terminal is gone: writing to it may block for ever once nobody reads.
 
-    def _leave(self, number: signal.Signals) -> None:
-        """Leave, even if the terminal is gone: writing to it may block for ever once nobody reads."""
+        Called by the interpreter wherever the main thread is, not by the loop: that may be what is blocked.
+        """
         last_resort = threading.Timer(LEAVE_S, os._exit, (128 + number,))
         last_resort.daemon = True
         last_resort.start()
-        self.exit()
+        loop.call_soon_threadsafe(self.exit)
 
     async def _go_live(self) -> None:
         from cachetui.ui.live import Live
@@ -143,7 +147,7 @@ class CachetuiApp(App[None]):
         self.live = Live(self._source, self.settings, self.soon)
         self.view.bring(self.view.front)
         self.run_worker(self.live.run(), group="live", exit_on_error=False)
-        self._look()
+        self.look()
         for problem in self.problems:
             self.say(problem, severity="warning")
         # What was imported stays: the collector need not walk it again while somebody presses keys.
@@ -152,8 +156,12 @@ class CachetuiApp(App[None]):
         self.soon()
 
     async def on_unmount(self) -> None:
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
         if self.live is not None:
             await self.live.close()
+            if self.live.wide is not None:
+                await self.live.wide.close()
 
     def _fatal_error(self) -> None:
         """Leave with one line; the details go to a file, without local variables (they may hold secrets)."""
@@ -240,7 +248,7 @@ class CachetuiApp(App[None]):
             if left_s > 0:
                 self.set_timer(left_s - 60 * (-(-left_s // 60) - 1) if left_s > 60 else 1.0, self.tick_while_armed)
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Poll what is on the screen, and nothing else."""
         if self.live is not None:
             for pane_id, wanted in self.view.listings().items():
@@ -305,7 +313,7 @@ class CachetuiApp(App[None]):
             await self.query_one("#body", Container).mount(MAKERS[view_id]())
         self.view.remove_class("hidden")
         self.view.bring(self.view.front)
-        self._look()
+        self.look()
         if view_id == "journal" and self.live is not None:
             self.read_journal()
         if self.live is not None:
@@ -359,7 +367,7 @@ class CachetuiApp(App[None]):
             self.soon()
 
     def on_view_rearranged(self) -> None:
-        self._look()
+        self.look()
         self.soon()
 
     async def on_pane_opened(self, message: Pane.Opened) -> None:
@@ -372,3 +380,12 @@ class CachetuiApp(App[None]):
         if event.state is WorkerState.ERROR:
             self.say(f"internal error: {type(event.worker.error).__name__}: please report it", severity="error")
             self.log(event.worker.error)
+
+
+def _await_hang_up() -> None:
+    """Tell ourselves when the terminal is gone: not every way of losing it sends a signal."""
+    if os.isatty(0):
+        gone = select.poll()
+        gone.register(0, 0)
+        gone.poll()
+        os.kill(os.getpid(), signal.SIGHUP)
