@@ -66,8 +66,15 @@ COMMANDS: tuple[CommandRow, ...] = (
     ),
     CommandRow("decode", "a", "show as", "choose the decoder for values of this prefix", where=("keys",)),
     CommandRow("fold", "J", "fold", "fold or unfold a JSON value", where=("keys",)),
-    CommandRow("next-window", "right_square_bracket", "next window", "read on in a big value", where=("keys",)),
-    CommandRow("previous-window", "left_square_bracket", "window back", "read back in a big value", where=("keys",)),
+    CommandRow(
+        "next-window", "right_square_bracket", "next", "look at the next node alone; in Keys: read on in a big value"
+    ),
+    CommandRow(
+        "previous-window",
+        "left_square_bracket",
+        "previous",
+        "the previous node, or all; in Keys: read back in the value",
+    ),
     CommandRow(
         "value-order",
         "O",
@@ -125,7 +132,7 @@ COMMANDS: tuple[CommandRow, ...] = (
     ),
     CommandRow("ttl", "t", "TTL", "set or remove the key's time to live", "medium", "ttl", ("keys",), True),
     CommandRow("edit", "e", "edit", "edit the value, or its selected element", "medium", "edit", ("keys",), True),
-    CommandRow("new", "n", "new", "create a key, or an element in the opened value", "low", "edit", ("keys",)),
+    CommandRow("new", "n", "new", "create a key, or an element in the opened value (Memcached: append, count up)", "low", "edit", ("keys",)),
     CommandRow("rename", "R", "rename", "rename the selected key", "medium", "edit", ("keys",)),
     CommandRow("copy-key", "C", "copy key", "copy the selected key to a new name", "low", "edit", ("keys",)),
     CommandRow("import", "L", "load", "create keys from a file that export wrote", "medium", "edit", ("keys",)),
