@@ -52,12 +52,15 @@ def verdict(evidence: Evidence, findings: Sequence[Finding]) -> Verdict:
 def _role(stats: Stats) -> str:
     """Return the role in one or two words: what a person must know before acting."""
     server = stats.server
-    if server.mode == "cluster" and server.role:
-        return f"cluster {server.role}"
+    if server.mode == "cluster":
+        return f"cluster {server.role}" if server.role else "cluster"
     return server.role or server.kind
 
 
 def _who(stats: Stats) -> str:
+    if stats.nodes:
+        answering = sum(not node.trouble for node in stats.nodes)
+        return f"cluster, {answering} of {len(stats.nodes)} nodes answer"
     replicas = stats.replicas
     if stats.server.role == "primary" and replicas is not None:
         counted = "no replicas" if replicas == 0 else f"{replicas} replica{'s' if replicas > 1 else ''}"

@@ -31,7 +31,11 @@ def header(scene: Scene, width: int) -> tuple[Line, Line]:
     if scene.settings.label:
         left.append((f" {text.printable(scene.settings.label, 20)} ", f"label {scene.settings.label_color}"))
         left.append((" ", ""))
-    left.append((text.printable(scene.target, 60), "title"))
+    if scene.node:
+        left.append((f"node {text.printable(scene.node, 60)} alone", "accent bold"))
+        left.append((" (Esc: all)", "muted"))
+    else:
+        left.append((text.printable(scene.target, 60), "title"))
     identity = scene.identity
     if identity is not None:
         version = f"{identity.kind} {identity.version or ''}".strip()

@@ -20,7 +20,7 @@ from cachetui.errors import CacheError
 from cachetui.feeds.hub import FeedEvent, Feeds
 from cachetui.feeds.settings import SettingsFeed
 from cachetui.keyspace.decode import DecoderChoices
-from cachetui.model import Evidence, Finding, JournalEntry, Stats
+from cachetui.model import Evidence, Finding, JournalEntry, Node, Stats, Topology
 from cachetui.source.base import Capability, Kind, Source
 from cachetui.source.replay import ReplaySource
 from cachetui.text import duration
@@ -53,6 +53,11 @@ class Live:
             self.browser.state.decoders = DecoderChoices.load(state_dir() / "decoders.json")
         self.journal = Journal(state_dir() / "journal.jsonl")
         self.interval_s = settings.interval_s
+        self.wide: Live | None = None
+        """The whole target, where this is one node of it."""
+        self.node = ""
+        """The address of that node; empty: this is the whole."""
+        self.running = False
         self._keys_wanted = self._config_wanted = False
         self._entries: tuple[JournalEntry, ...] = ()
         self._undoable: frozenset[str] = frozenset()
@@ -66,6 +71,7 @@ class Live:
 
     async def run(self) -> None:
         """Enumerate keys while somebody looks at them; the feeds run by themselves."""
+        self.running = True
         await self.browser.run()
 
     async def close(self) -> None:
@@ -96,6 +102,12 @@ class Live:
             self.browser.wanted.set()
         else:
             self.browser.wanted.clear()
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Who is who, as far as somebody has looked."""
+        known = self.feeds.latest.get("topology")
+        return known.nodes if isinstance(known, Topology) else ()
 
     @property
     def frozen(self) -> bool:
@@ -198,6 +210,7 @@ class Live:
         return Scene(
             now=self.source.now(),
             target=self.source.name,
+            node=self.node,
             identity=self.source.identity,
             settings=self.settings,
             evidence=evidence,

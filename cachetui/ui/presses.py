@@ -12,11 +12,13 @@ from cachetui.keyspace.decode import DECODER_NAMES, guesses
 from cachetui.keyspace.export import export
 from cachetui.model import JournalEntry
 from cachetui.text import from_printable, printable
+from cachetui.ui import narrowing
 from cachetui.ui.browse import Scope
 from cachetui.ui.commands import BY_ID, COMMANDS
 from cachetui.ui.panes.journal import JournalPane, what_next
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.panes.pane import TablePane
+from cachetui.ui.panes.topology import TopologyPane
 from cachetui.ui.screens.dialog import Choice, Help, Prompt
 from cachetui.ui.screens.entry import EntryScreen
 from cachetui.ui.screens.palette import Palette
@@ -35,8 +37,21 @@ async def _open(app: CachetuiApp, live: Live) -> None:
     pane = app.pane
     if isinstance(pane, JournalPane) and (entry := pane.selected()) is not None:
         await _show_entry(app, live, entry)
+    elif isinstance(pane, TopologyPane) and app.view_id == "topology":
+        await _narrow(app, live, pane)
     elif app.view_id == "overview" and (view_id := app.pane.heading.lower()) in BY_ID:
         await app.go(view_id)
+
+
+async def _narrow(app: CachetuiApp, live: Live, pane: TopologyPane) -> None:
+    """Look at the selected node alone, where the target has several."""
+    node = pane.selected()
+    if live.node:
+        app.say(f"all views show {live.node} alone already: Esc shows all again")
+    elif node is None or node.role == "sentinel" or len(live.nodes) < 2:
+        app.say("there is no other node to look at alone")
+    else:
+        await narrowing.narrow(app, live, node.address)
 
 
 async def _show_entry(app: CachetuiApp, live: Live, entry: JournalEntry) -> None:
@@ -50,6 +65,8 @@ async def _show_entry(app: CachetuiApp, live: Live, entry: JournalEntry) -> None
 async def _back(app: CachetuiApp, live: Live) -> None:
     if app.view.zoomed:
         app.view.zoom()
+    elif live.node:
+        await narrowing.widen(app, live)
     elif app.view_id != "overview":
         await app.go("overview")
 
@@ -276,6 +293,13 @@ def _step(by: int) -> Answer:
     return step
 
 
+def _node(by: int) -> Answer:
+    async def go(app: CachetuiApp, live: Live) -> None:
+        await narrowing.step(app, live, by)
+
+    return go
+
+
 def _interval(by: int) -> Answer:
     async def change(app: CachetuiApp, live: Live) -> None:
         nearest = min(INTERVALS_S, key=lambda interval_s: abs(interval_s - live.interval_s))
@@ -317,6 +341,8 @@ ANSWERS: dict[str, Answer] = {
 """Done at once, in the order of the presses."""
 
 DIALOGS: dict[str, Answer] = {
+    "next-window": _node(1),
+    "previous-window": _node(-1),
     "open-key": _open_key,
     "recent": _recent,
     "filter": _filter,

@@ -22,6 +22,8 @@ class Scene:
     now: float
     """The source's clock: a recording's own time while replaying."""
     target: str
+    node: str
+    """The one node that is looked at alone; empty: the whole target."""
     identity: Identity | None
     settings: Settings
     evidence: Evidence

@@ -9,7 +9,7 @@ from cachetui import text
 from cachetui.model import Node, Topology
 from cachetui.source.base import Kind
 from cachetui.ui.line import Line, Span, line
-from cachetui.ui.panes import topology_replication, topology_sentinel
+from cachetui.ui.panes import topology_cluster, topology_replication, topology_sentinel
 from cachetui.ui.panes.pane import TablePane, trouble_words
 from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
@@ -33,6 +33,8 @@ _FLEET = (
     Column("note", 0, wide_only=90),
 )
 LAG_WARN_BYTES = 1024**2
+DETAIL_ROWS = 3
+"""Lines on the selected node of a cluster."""
 _GOOD_STATES = ("online", "connected", "up", "myself", "ok")
 
 
@@ -50,6 +52,8 @@ class TopologyPane(TablePane):
         topology, width = scene.evidence.topology, self.content_size.width
         if topology is None:
             return []
+        if topology_cluster.concerns(topology):
+            return topology_cluster.head(topology, scene.findings, width, self.content_size.height)
         lines = [line((text.fit(topology.summary, width), "title"))]
         lines += [line((text.fit("! " + problem, width), "bad")) for problem in topology.problems[:4]]
         return lines
@@ -65,6 +69,9 @@ class TopologyPane(TablePane):
         if topology is None:
             return []
         fleet = topology.server.kind == "memcached"
+        if topology_cluster.concerns(topology):
+            self.table.columns = topology_cluster.COLUMNS
+            return topology_cluster.rows(topology)
         if topology_replication.concerns(topology):
             self.table.columns = topology_replication.COLUMNS
             return topology_replication.rows(topology)
@@ -75,6 +82,8 @@ class TopologyPane(TablePane):
         topology = scene.evidence.topology
         if topology is not None and topology_replication.concerns(topology):
             return self._replicated(scene, topology, width, height)
+        if topology is not None and topology_cluster.concerns(topology):
+            return self._sharded(scene, topology, width, height)
         facts = topology.facts if topology is not None else ()
         below = min(len(facts) + 1, height // 2) if facts else 0
         drawn = super().draw(scene, width, height - below)
@@ -84,6 +93,23 @@ class TopologyPane(TablePane):
             drawn.append(line())
             drawn += [line((text.fit(name, 26), "muted"), value) for name, value in facts[: below - 1]]
         return drawn
+
+    def selected(self) -> Node | None:
+        """Return the node under the cursor."""
+        row, topology = self.table.current, self.scene.evidence.topology if self.scene is not None else None
+        if row is None or topology is None:
+            return None
+        return next((node for node in topology.nodes if row.row_id in (node.node_id or node.address,)), None)
+
+    def _sharded(self, scene: Scene, topology: Topology, width: int, height: int) -> list[Line]:
+        """Draw the shards, then the selected node and the hottest slots where there is room."""
+        head = len(self.notes(scene)) + bool(self.table.needle) + 1 + max(1, len(self.table.rows))
+        node = self.selected()
+        about = topology_cluster.detail(node, width) if node is not None and height - head >= DETAIL_ROWS + 1 else []
+        hot = topology_cluster.below(topology, width, height - head - len(about) - 3) if about else []
+        below = [*([line()] if about else []), *about, *([line()] if hot else []), *hot]
+        drawn = super().draw(scene, width, height - len(below))
+        return [*drawn[:head], *below][:height]
 
     def _replicated(self, scene: Scene, topology: Topology, width: int, height: int) -> list[Line]:
         """Draw who follows whom, then what the Sentinels say, then the facts that there is room for."""
