@@ -29,9 +29,9 @@ FREE = Guard(read_only=False)
 KINDS = ("redis7", "valkey9")
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture
 async def group(request: pytest.FixtureRequest, _shared: Callable[..., Server]) -> AsyncIterator[SentinelGroup]:
-    found = sentinel_group(request.param, _shared)
+    found = sentinel_group(getattr(request, "param", "redis7"), _shared)
     await found.heal()
     yield found
     await found.heal()
@@ -75,6 +75,7 @@ async def carried_out(plan: Plan, source: Source, nodes: Nodes, journal: Journal
     return outcome, notes
 
 
+@pytest.mark.parametrize("group", KINDS, indirect=True)
 async def test_a_group_fails_over(group: SentinelGroup, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failover, "FOLLOW_S", 0.5)  # a Sentinel tells the old primary after ten seconds
     old = group.primary().address

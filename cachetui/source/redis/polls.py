@@ -111,9 +111,12 @@ class PolledServer:
         if self._target.kind != "sentinel" or group != as_text(self._target.service or "", 100):
             return
         again, self._last_move = self._last_move == (old, new), (old, new)
-        if self.identity is not None and self.identity.address == new and self.identity.role == "primary":
+        here = self.identity
+        arrived = here is not None and here.address == new and here.role == "primary"
+        if arrived and again:
             return  # another Sentinel told it before
-        self._session.interrupt()
+        if not arrived:
+            self._session.interrupt()
         if self._moved is not None:
             self._moved("" if again else f"failover: {old} -> {new}")
 
