@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +13,10 @@ from typing import IO, NoReturn
 from cachetui import __version__
 from cachetui.analysis.sizing import POLICIES
 from cachetui.cli.call import Call
+from cachetui.cli.values import facts, host_port, seconds, size, span, whole
 from cachetui.config import INTERVAL_RANGE_S, Secret
 from cachetui.errors import BadUsage
-from cachetui.text import parse_size, printable
+from cachetui.text import printable
 
 HELP_WIDTH = 79
 
@@ -55,7 +55,7 @@ def _json(parser: argparse.ArgumentParser) -> None:
 def _analyze(parser: argparse.ArgumentParser) -> None:
     _json(parser)
     parser.add_argument(
-        "--sample", type=_seconds(0.2, 3600), metavar="N", help="rates over the next N seconds, not since the start"
+        "--sample", type=seconds(0.2, 3600), metavar="N", help="rates over the next N seconds, not since the start"
     )
     parser.add_argument("--fail-on", choices=("low", "medium", "high"), help="exit 1 at this priority or above")
 
@@ -64,8 +64,8 @@ def _keys(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--match", metavar="GLOB", help="only names that match, as SCAN matches")
     parser.add_argument("--type", metavar="T", dest="type_", help="only this type: string, hash, list, set, zset, ...")
     parser.add_argument("--sort", choices=("name", "size", "ttl"), help="name, largest first, or soonest to expire")
-    parser.add_argument("--limit", type=_whole(1), metavar="N", help="at most N keys")
-    parser.add_argument("--with", dest="with_", type=_facts, metavar="FACTS", help="beside the name: type,ttl,size")
+    parser.add_argument("--limit", type=whole(1), metavar="N", help="at most N keys")
+    parser.add_argument("--with", dest="with_", type=facts, metavar="FACTS", help="beside the name: type,ttl,size")
     parser.add_argument("--replicas", action="store_true", help="ask replicas instead of primaries where there are any")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -76,7 +76,7 @@ def _get(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decoder", metavar="NAME", help="read it so: json, gzip, msgpack, hex, ... (the best fit)")
     parser.add_argument("--folded", action="store_true", help="one line for each top-level member of a document")
     parser.add_argument("--field", metavar="F", help="only this field, index, member or entry")
-    parser.add_argument("--rows", type=_whole(1), default=100, metavar="N", help="at most N elements (100)")
+    parser.add_argument("--rows", type=whole(1), default=100, metavar="N", help="at most N elements (100)")
     parser.add_argument("--start", metavar="TOKEN", help="go on where an earlier call stopped")
     parser.add_argument("--order", choices=("descending", "oldest", "geo", "bits"), default="", help="another order")
     form = parser.add_mutually_exclusive_group()
@@ -91,7 +91,7 @@ def _topology(parser: argparse.ArgumentParser) -> None:
 
 def _policy(parser: argparse.ArgumentParser) -> None:
     _json(parser)
-    parser.add_argument("--maxmemory", type=_size, metavar="SIZE", help="set the memory limit, e.g. 4gb; 0: none")
+    parser.add_argument("--maxmemory", type=size, metavar="SIZE", help="set the memory limit, e.g. 4gb; 0: none")
     parser.add_argument("--rewrite", action="store_true", help="CONFIG REWRITE: into the server's own file as well")
     parser.add_argument("--this-server", action="store_true", help="not its replicas or the cluster's other nodes")
     parser.add_argument("--yes", action="store_true", help="do it; without, only the plan is shown")
@@ -121,26 +121,26 @@ def _which_keys(parser: argparse.ArgumentParser) -> None:
     keys.add_argument("--version-key", metavar="K", help="raise this number by one: INCR")
     keys.add_argument("--version-pattern", metavar="GLOB", help="names of one version, with {version} in it")
     keys.add_argument(
-        "--flush", nargs="?", const=0, type=_whole(0, 30 * 86400), metavar="DELAY", help="Memcached: all, in DELAY s"
+        "--flush", nargs="?", const=0, type=whole(0, 30 * 86400), metavar="DELAY", help="Memcached: all, in DELAY s"
     )
     keys.add_argument("--resume", metavar="RECEIPT", help="go on with what was stopped")
     keys.add_argument("--type", metavar="T", dest="type_", help="only this type")
     ttl = keys.add_mutually_exclusive_group()
     ttl.add_argument("--with-ttl", dest="ttl", action="store_const", const=True, help="only keys that expire")
     ttl.add_argument("--without-ttl", dest="ttl", action="store_const", const=False, help="only keys that do not")
-    keys.add_argument("--idle", type=_seconds(0, 10**9), metavar="S", help="only keys nobody has used for S seconds")
+    keys.add_argument("--idle", type=seconds(0, 10**9), metavar="S", help="only keys nobody has used for S seconds")
 
 
 def _what_becomes(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("what becomes of them (without: they are deleted)")
     until = how.add_mutually_exclusive_group()
-    until.add_argument("--expire", type=_seconds(0, 10**9), metavar="S", help="they expire in S seconds")
+    until.add_argument("--expire", type=seconds(0, 10**9), metavar="S", help="they expire in S seconds")
     until.add_argument("--persist", action="store_true", help="they stay: no TTL any more")
-    how.add_argument("--jitter", type=_seconds(0, 10**9), metavar="S", help="each up to S seconds later, at random")
-    how.add_argument("--rate", type=_whole(1), metavar="N", help="at most N keys a second")
+    how.add_argument("--jitter", type=seconds(0, 10**9), metavar="S", help="each up to S seconds later, at random")
+    how.add_argument("--rate", type=whole(1), metavar="N", help="at most N keys a second")
     how.add_argument(
         "--p99",
-        type=_seconds(0.1, 60_000, "milliseconds"),
+        type=seconds(0.1, 60_000, "milliseconds"),
         metavar="MS",
         help="slower while others wait longer than MS",
     )
@@ -157,11 +157,11 @@ def _undo(parser: argparse.ArgumentParser) -> None:
 
 def _log(parser: argparse.ArgumentParser) -> None:
     _json(parser)
-    parser.add_argument("--limit", type=_whole(1), metavar="N", help="the newest N only")
+    parser.add_argument("--limit", type=whole(1), metavar="N", help="the newest N only")
     parser.add_argument(
         "--target", metavar="TEXT", dest="of_target", help="only what was done on targets with this text"
     )
-    parser.add_argument("--since", type=_span, metavar="SPAN", help="only the last 90s, 15m, 2h, 1d")
+    parser.add_argument("--since", type=span, metavar="SPAN", help="only the last 90s, 15m, 2h, 1d")
     parser.add_argument("--outcome", choices=OUTCOMES, help="only what ended so")
     parser.add_argument("--grep", metavar="TEXT", help="only entries whose title, commands or user hold this text")
 
@@ -173,19 +173,19 @@ def _cluster(parser: argparse.ArgumentParser) -> None:
         "--weight", metavar="NODE=W", action="append", default=[], help="its share beside the others' 1; 0 empties it"
     )
     moves.add_argument(
-        "--threshold", type=_seconds(0, 100, "percent"), default=2.0, metavar="P", help="less than P %% off is left (2)"
+        "--threshold", type=seconds(0, 100, "percent"), default=2.0, metavar="P", help="less than P %% off is left (2)"
     )
     moves.add_argument("--empty", action="store_true", help="primaries without slots get some too")
     moves.add_argument("--slots", metavar="RANGES", help="move: these, as 0-99,105")
-    moves.add_argument("--count", type=_whole(1, 16384), metavar="N", help="move: so many, evenly from --from or all")
+    moves.add_argument("--count", type=whole(1, 16384), metavar="N", help="move: so many, evenly from --from or all")
     moves.add_argument("--from", metavar="NODE", dest="from_", action="append", default=[], help="move: --count of it")
     moves.add_argument("--to", metavar="NODE", help="move: to this primary")
-    moves.add_argument("--rate", type=_whole(1), metavar="N", help="at most N keys a second, where they go one by one")
-    moves.add_argument("--pipeline", type=_whole(1, 10_000), default=100, metavar="N", help="keys in a MIGRATE (100)")
+    moves.add_argument("--rate", type=whole(1), metavar="N", help="at most N keys a second, where they go one by one")
+    moves.add_argument("--pipeline", type=whole(1, 10_000), default=100, metavar="N", help="keys in a MIGRATE (100)")
     moves.add_argument("--classic", action="store_true", help="key by key, also where the server moves slots itself")
     moves.add_argument("--replace", action="store_true", help="a key on both nodes: the giving node's one counts")
     nodes = parser.add_argument_group("nodes")
-    nodes.add_argument("--replicas", type=_whole(0, 100), default=0, metavar="N", help="create: so many a primary (0)")
+    nodes.add_argument("--replicas", type=whole(0, 100), default=0, metavar="N", help="create: so many a primary (0)")
     nodes.add_argument("--replica", action="store_true", help="add: as a replica of who needs one most")
     nodes.add_argument("--replica-of", metavar="NODE", help="add: as a replica of this primary")
     force = nodes.add_mutually_exclusive_group()
@@ -198,23 +198,23 @@ def _cluster(parser: argparse.ArgumentParser) -> None:
 
 
 def _record(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--duration", type=_seconds(0.1, 366 * 86400), metavar="S", help="end after S seconds")
+    parser.add_argument("--duration", type=seconds(0.1, 366 * 86400), metavar="S", help="end after S seconds")
     parser.add_argument("--force", action="store_true", help="overwrite FILE")
-    parser.add_argument("--keys", type=_whole(0), default=1000, metavar="N", help="keys to note at the start (1000)")
-    parser.add_argument("--values", type=_whole(0), default=0, metavar="N", help="values to keep of these keys (0)")
+    parser.add_argument("--keys", type=whole(0), default=1000, metavar="N", help="keys to note at the start (1000)")
+    parser.add_argument("--values", type=whole(0), default=0, metavar="N", help="values to keep of these keys (0)")
 
 
 def _config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--memory", type=_size, default=4 * 1024**3, metavar="SIZE", help="what one server has (4gb)")
-    parser.add_argument("--replicas", type=_whole(0, 20), metavar="N", help="of each primary (standalone 0, else 1)")
-    parser.add_argument("--shards", type=_whole(3, 1000), default=3, metavar="N", help="a cluster's primaries (3)")
-    parser.add_argument("--sentinels", type=_whole(1, 99), default=3, metavar="N", help="how many there will be (3)")
-    parser.add_argument("--quorum", type=_whole(1, 99), metavar="N", help="of them must agree (more than half)")
+    parser.add_argument("--memory", type=size, default=4 * 1024**3, metavar="SIZE", help="what one server has (4gb)")
+    parser.add_argument("--replicas", type=whole(0, 20), metavar="N", help="of each primary (standalone 0, else 1)")
+    parser.add_argument("--shards", type=whole(3, 1000), default=3, metavar="N", help="a cluster's primaries (3)")
+    parser.add_argument("--sentinels", type=whole(1, 99), default=3, metavar="N", help="how many there will be (3)")
+    parser.add_argument("--quorum", type=whole(1, 99), metavar="N", help="of them must agree (more than half)")
     parser.add_argument("--policy", choices=POLICIES, default="allkeys-lru", help="what goes when memory is full")
     parser.add_argument("--persistence", choices=("none", "snapshot", "aof"), help="what is written to the disk")
     parser.add_argument("--name", default="mymaster", help="what the Sentinels call the group (mymaster)")
     parser.add_argument(
-        "--primary", type=_host_port, default=("127.0.0.1", 6379), metavar="HOST:PORT", help="for the Sentinels"
+        "--primary", type=host_port, default=("127.0.0.1", 6379), metavar="HOST:PORT", help="for the Sentinels"
     )
 
 
@@ -223,9 +223,22 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cluster", action="store_true", help="a cluster of six nodes")
     parser.add_argument("--sentinel", action="store_true", help="a primary, two replicas and three Sentinels")
     parser.add_argument("--all", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--duration", type=_seconds(0.1, 366 * 86400), metavar="S", help="end after S seconds")
+    parser.add_argument("--duration", type=seconds(0.1, 366 * 86400), metavar="S", help="end after S seconds")
     parser.add_argument("--no-ui", action="store_true", help="print the URL and stay, without the dashboard")
-    parser.add_argument("--rate", type=_whole(1, 100_000), metavar="N", help="commands a second")
+    parser.add_argument("--rate", type=whole(1, 100_000), metavar="N", help="commands a second")
+
+
+def _load(parser: argparse.ArgumentParser) -> None:
+    _json(parser)
+    parser.add_argument("--pattern", choices=PATTERNS, default="cache-aside", help="what to drive (cache-aside)")
+    parser.add_argument("--keys", type=whole(1, 100_000), default=1000, metavar="N", dest="keys_", help="keys (1000)")
+    parser.add_argument("--skew", type=seconds(0, 5, "exponents"), default=1.0, metavar="S", help="Zipf exponent (1)")
+    parser.add_argument("--rate", type=whole(1, 20_000), default=500, metavar="N", help="calls a second (500)")
+    parser.add_argument("--duration", type=seconds(0.1, 3600), default=10.0, metavar="S", help="seconds (10)")
+    parser.add_argument(
+        "--writes", type=seconds(0, 1, "shares"), default=0.1, metavar="P", help="share of writes (0.1)"
+    )
+    parser.add_argument("--confirm", metavar="NAME", help="the target's name, where it is not on this machine")
 
 
 COMMANDS: dict[str, Command] = {
@@ -252,6 +265,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "undo": Command("[TARGET] [RECEIPT]", "the way back of what was done last, or of a receipt", "undo", _undo, "undo"),
     "log": Command("", "the journal of what was done", "look", _log, "log"),
+    "load": Command("TARGET", "drive a caching pattern against a server, bounded", "load", _load, "load"),
     "record": Command("TARGET FILE", "record what the dashboard would see", "record", _record),
     "replay": Command("FILE", "the dashboard over a recording", "screen", _nothing),
 }
@@ -259,8 +273,8 @@ COMMANDS: dict[str, Command] = {
 LATER = frozenset({"prefixes"})
 """Words that will be commands and so are never targets."""
 
+PATTERNS = ("cache-aside", "read-through", "write-through", "write-behind")
 OUTCOMES = ("done", "failed", "stopped", "refused", "interrupted", "running")
-_SPAN_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 EXIT_CODES = (
     "exit codes: 0 done; 1 findings at or above --fail-on, or a check failed; 2 usage; 3 cannot connect or "
@@ -316,8 +330,8 @@ def _common() -> argparse.ArgumentParser:
     parser = _Parser(add_help=False, allow_abbrev=False)
     where = parser.add_argument_group("where to connect")
     where.add_argument("-h", "--host", metavar="HOST", dest="host")
-    where.add_argument("-p", "--port", metavar="PORT", type=_whole(1, 65535))
-    where.add_argument("-n", "--db", metavar="DB", type=_whole(0))
+    where.add_argument("-p", "--port", metavar="PORT", type=whole(1, 65535))
+    where.add_argument("-n", "--db", metavar="DB", type=whole(0))
     where.add_argument("-s", "--socket", metavar="PATH")
     where.add_argument("-u", "--uri", metavar="URL", help="the target, as redis-cli takes it")
     where.add_argument("--user", metavar="NAME")
@@ -333,7 +347,7 @@ def _common() -> argparse.ArgumentParser:
     where.add_argument("--insecure", action="store_true", help="TLS without looking at the certificate")
     how = parser.add_argument_group("how to look")
     how.add_argument("--read-only", action="store_true", help="send nothing that changes anything")
-    how.add_argument("--interval", type=_seconds(*INTERVAL_RANGE_S), metavar="S", help="seconds between two looks (1)")
+    how.add_argument("--interval", type=seconds(*INTERVAL_RANGE_S), metavar="S", help="seconds between two looks (1)")
     how.add_argument("--theme", metavar="NAME|FILE")
     how.add_argument("--slow-link", action="store_true", help="few frames, no animation")
     how.add_argument("--ascii", action="store_true", help="no signs beyond ASCII")
@@ -371,55 +385,3 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     command.add(parser)
     return parser
-
-
-def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
-    def parsed(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 16) or not low <= int(text) <= (high or 10**15):
-            limits = f"from {low} to {high}" if high else f"from {low}"
-            raise argparse.ArgumentTypeError(f"a whole number {limits} is needed, not {printable(text, 40)!r}")
-        return int(text)
-
-    return parsed
-
-
-def _seconds(low: float, high: float, unit: str = "seconds") -> Callable[[str], float]:
-    def parsed(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{unit} from {low:g} to {high:g} are needed, not {printable(text, 40)!r}")
-        return value
-
-    return parsed
-
-
-def _span(text: str) -> float:
-    """Return seconds of `90s`, `15m`, `2h`, `1d`."""
-    number, unit = text[:-1], text[-1:].lower()
-    if unit not in _SPAN_S or not (number.isascii() and number.isdigit() and len(number) < 9):
-        raise argparse.ArgumentTypeError(f"a span as 90s, 15m, 2h or 1d is needed, not {printable(text, 40)!r}")
-    return float(int(number) * _SPAN_S[unit])
-
-
-def _size(text: str) -> int:
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _host_port(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not re.fullmatch(r"[\w.:-]+", host, re.ASCII) or not (port.isascii() and port.isdigit() and len(port) < 6):
-        raise argparse.ArgumentTypeError(f"HOST:PORT is needed, not {printable(text, 40)!r}")
-    return host, int(port)
-
-
-def _facts(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if not set(names) <= {"type", "ttl", "size"} or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"type, ttl and size are known, not {printable(text, 40)!r}")
-    return names
