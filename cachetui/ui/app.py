@@ -162,8 +162,6 @@ class CachetuiApp(App[None]):
             await self.live.close()
             if self.live.wide is not None:
                 await self.live.wide.close()
-            if self.live.wide is not None:
-                await self.live.wide.close()
 
     def _fatal_error(self) -> None:
         """Leave with one line; the details go to a file, without local variables (they may hold secrets)."""
