@@ -20,7 +20,7 @@ LARGE_ENTRIES = 32
 LARGE = ("large-request", "large-reply")
 HISTOGRAMS = 24
 DOCTOR_CHARS = 4000
-COSTLY_S = 10.0
+COSTLY_S = 60.0
 """Between two looks at what costs the server more."""
 
 
