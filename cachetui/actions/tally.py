@@ -21,10 +21,12 @@ NAMES_KEPT = 20
 NAME_CHARACTERS = 60
 
 _CHANGED = (b"OK", "OK", b"DELETED", "DELETED", b"TOUCHED", "TOUCHED", b"STORED", "STORED")
-_NOTHING = (0, b"NOT_FOUND", "NOT_FOUND")
+_NOTHING = (0, b"NOT_FOUND", "NOT_FOUND", b"NOT_STORED")
 """Replies that say: it was gone already, or there was nothing to change."""
 _ALWAYS = frozenset((b"HSET", b"HMSET", b"ZADD", b"XADD", b"PFADD"))
 """Whatever these answer (how many are new, the name of an entry) is a yes."""
+_COUNTING = (b"incr", b"decr")
+"""Memcached's answer with the new number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +266,8 @@ class Tally:
 def _is_yes(command: Command, reply: object) -> bool:
     if reply in _CHANGED or (isinstance(reply, int) and reply > 0):
         return True
+    if command[0] in _COUNTING and isinstance(reply, bytes):
+        return reply.strip().isdigit()
     return command[0].upper() in _ALWAYS and isinstance(reply, int | bytes)
 
 

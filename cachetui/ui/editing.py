@@ -26,6 +26,7 @@ from cachetui.actions.plan import (
 from cachetui.errors import BadUsage, Refused
 from cachetui.keyspace.portable import parse_lines, to_commands
 from cachetui.model import Identity, KeyFacts, Value, ValueItem
+from cachetui.ui.counting import changed_in_place
 from cachetui.ui.editor import edit
 from cachetui.ui.panes.key_value import is_collection
 from cachetui.ui.panes.keys import KeysPane
@@ -197,6 +198,8 @@ async def added(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None
     pane, value = _opened(app, live)
     if value is not None and pane.value.focused and value.facts.type in _WORDS:
         return await _new_element(app, live, identity, value)
+    if value is not None and pane.value.focused and value.facts.type == "item":
+        return await changed_in_place(app, live, identity, value)
     name = await app.push_screen_wait(Prompt("new key", hint=f"its name; {ESCAPES}"))
     if name is None:
         return None
