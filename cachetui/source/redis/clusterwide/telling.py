@@ -26,6 +26,8 @@ SETTINGS = (
 """Those that ought to be the same on every node."""
 SETTINGS_S = 30.0
 """They are asked again after so long."""
+SLOTS_S = 30.0
+"""The hottest slots too: to sort all of them costs the server milliseconds."""
 _SECTIONS = ("server", "clients", "memory", "persistence", "stats", "replication", "cpu", "keyspace")
 _SLOT_STATS = "cluster|slot-stats"
 _COUNTING = "cluster-slot-stats-enabled"
@@ -40,6 +42,8 @@ class Teller:
         self._settings: tuple[tuple[str, str], ...] = ()
         self._settings_at = -SETTINGS_S
         self._slots: dict[int, HotSlot] = {}
+        self._hottest: tuple[HotSlot, ...] = ()
+        self._slots_at, self._slots_told = -SLOTS_S, 0.0
 
     async def tell(self) -> Told:
         """Return what the node says now. Raises CacheError when it does not answer, or not even CLUSTER NODES."""
@@ -66,7 +70,7 @@ class Teller:
             {} if isinstance(about, CacheError) else _fields(about),
             info,
             self._settings,
-            self._hot(replies[3 + len(asked) :], stats.taken_at - (self._last.taken_at if self._last else 0.0)),
+            self._hot(replies[3 + len(asked) :], stats.taken_at),
             figures_of(stats, self._last),
         )
         self._last = stats
@@ -82,11 +86,15 @@ class Teller:
         if features is None or not features.knows(_SLOT_STATS, unsure=False):
             return []
         # What is not counted would be refused, and count as an error there.
-        orders = ("KEY-COUNT", "CPU-USEC") if dict(self._settings).get(_COUNTING) == "yes" else ("KEY-COUNT",)
-        return [("CLUSTER", "SLOT-STATS", "ORDERBY", by, "LIMIT", HOT_SLOTS, "DESC") for by in orders]
+        if dict(self._settings).get(_COUNTING) != "yes" or time.monotonic() - self._slots_at < SLOTS_S:
+            return []
+        self._slots_at = time.monotonic()
+        return [("CLUSTER", "SLOT-STATS", "ORDERBY", "CPU-USEC", "LIMIT", HOT_SLOTS, "DESC")]
 
-    def _hot(self, replies: Sequence[object], span_s: float) -> tuple[HotSlot, ...]:
-        """Return the slots at the top of any order."""
+    def _hot(self, replies: Sequence[object], at: float) -> tuple[HotSlot, ...]:
+        """Return the slots that cost most, as they were told last."""
+        if not replies:
+            return self._hottest
         found: dict[int, HotSlot] = {}
         for reply in replies:
             for entry in as_list(reply) if not isinstance(reply, CacheError) else []:
@@ -94,7 +102,9 @@ class Teller:
                 if slot is not None:
                     found[slot.slot] = slot
         known, self._slots = self._slots, found
-        return tuple(_with_rate(slot, known.get(slot.slot), span_s) for slot in found.values())
+        span_s, self._slots_told = at - self._slots_told, at
+        self._hottest = tuple(_with_rate(slot, known.get(slot.slot), span_s) for slot in found.values())
+        return self._hottest
 
 
 def _hot_slot(entry: object) -> HotSlot | None:
