@@ -12,8 +12,9 @@ from cachetui.cli.call import Call, opened
 from cachetui.cli.output import document, write_document, write_line, write_lines
 from cachetui.config import Settings, Target
 from cachetui.errors import BadUsage, CacheError, Denied, Unsupported
-from cachetui.model import NodeSettings, SettingsByNode, Stats
+from cachetui.model import NodeSettings, SettingsByNode
 from cachetui.source.base import Source
+from cachetui.source.single import stats_of_one
 from cachetui.text import size
 
 _POLICY, _LIMITS = "maxmemory-policy", ("maxmemory", "maxbytes")
@@ -38,7 +39,7 @@ def policy(call: Call) -> int:
 
 async def _show(call: Call, target: Target) -> int:
     async with opened(target) as source:
-        stats = await _stats(source)
+        stats = await stats_of_one(source)
         allowed, why = await _allowed(source)
         found, denied = await _settings(source, "*")
     nodes = found.nodes if found is not None else ()
@@ -121,7 +122,7 @@ async def _set(call: Call, target: Target, settings: Settings, wanted: str | Non
 
 async def _plans(call: Call, source: Source, wanted: str | None) -> list[Plan]:
     """Plan the policy first: a limit that shrinks needs to know what may be evicted."""
-    stats = await _stats(source)
+    stats = await stats_of_one(source)
     limit: int | None = call.options.maxmemory
     nodes = await _nodes(call, source)
     plans = []
@@ -210,12 +211,6 @@ def _plan_document(plan: Plan) -> dict[str, object]:
         "commandCount": plan.count,
         "nodes": list(plan.nodes),
     }
-
-
-async def _stats(source: Source) -> Stats:
-    stats = await source.poll("stats")
-    assert isinstance(stats, Stats)
-    return stats
 
 
 async def _allowed(source: Source) -> tuple[tuple[str, ...], str]:

@@ -18,8 +18,9 @@ from cachetui.actions.plan import (
     plan_ttl,
 )
 from cachetui.actions.plan.base import typed_name
-from cachetui.errors import BadUsage, Refused
+from cachetui.errors import Refused
 from cachetui.model import Identity, Keep, Operation, Selection, Stats
+from cachetui.source.single import stats_of_one
 from cachetui.ui import configuring, editing, failing_over, slabbing, undoing
 from cachetui.ui.clustering import reached, rebalanced
 from cachetui.ui.commands import BY_ID
@@ -208,18 +209,20 @@ async def _kill(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None
     client = pane.selected() if isinstance(pane, ClientsPane) else None
     if client is None:
         raise Refused("no client is selected", "press 5 for the clients")
+    if client.node:
+        raise Refused(f"this client is connected to {client.node}", "look at that node alone first: ] or 4 and Enter")
     return plan_kill(identity, live.source.name, client)
 
 
 async def _clear_slow(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
+    if identity.mode == "cluster" and not live.node:
+        raise Refused("each node of a cluster has a slow log of its own", "look at one alone first: ] or 4 and Enter")
     return plan_slowlog_reset(identity, live.source.name)
 
 
 async def _stats(live: Live) -> Stats:
-    stats = await live.source.poll("stats")
-    if not isinstance(stats, Stats):
-        raise BadUsage("the server gave no stats")
-    return stats
+    """Return the figures of the server; of a cluster those of its fullest node: limits are each node's own."""
+    return await stats_of_one(live.source)
 
 
 def _says(parse: Callable[[str], object]) -> Callable[[str], str | None]:

@@ -27,6 +27,8 @@ _COLUMNS = (
     Column("user", 12, wide_only=110),
     Column("library", 20, wide_only=140),
 )
+_BY_NODE = (*_COLUMNS[:2], Column("node", 21, wide_only=100), *_COLUMNS[2:])
+"""For the clients of a whole cluster."""
 
 
 _GROUPS = (
@@ -74,12 +76,18 @@ class ClientsPane(TablePane):
 
     def rows(self, scene: Scene) -> Sequence[Row]:
         clients = scene.evidence.clients
-        self.table.columns = _GROUPS if self.by else _COLUMNS
+        several = clients is not None and any(client.node for client in clients.clients)
+        self.table.columns = _GROUPS if self.by else _BY_NODE if several else _COLUMNS
         if clients is None:
             return []
         if self.by:
             return [_group_row(group) for group in client_groups(clients.clients, self.by)]
-        return [_row(client) for client in clients.clients]
+        return [_row(client, by_node=several) for client in clients.clients]
+
+    def notes(self, scene: Scene) -> list[Line]:
+        clients = scene.evidence.clients
+        words = clients.note if clients is not None else ""
+        return [line((text.fit(words, self.content_size.width), "muted"))] if words else []
 
     def command(self, command_id: str) -> bool:
         if command_id == "group":
@@ -141,15 +149,18 @@ def _bytes_rate(per_s: float | None) -> str:
 
 
 def _row_id(client: ClientInfo) -> object:
-    return client.address if client.client_id is None else client.client_id
+    number = client.address if client.client_id is None else client.client_id
+    return (client.node, number) if client.node else number
 
 
-def _row(client: ClientInfo) -> Row:
+def _row(client: ClientInfo, *, by_node: bool) -> Row:
     name = client.name + ("  (cachetui)" if client.ours and client.name != "cachetui" else "")
     dim = "muted" if client.ours else ""
+    node = [(client.node, dim)] if by_node else []
     cells = (
         (client.address, dim),
         (name, dim),
+        *node,
         (text.duration(client.age_s), dim),
         (text.duration(client.idle_s), dim),
         (text.size(client.memory_bytes), dim),
@@ -163,6 +174,7 @@ def _row(client: ClientInfo) -> Row:
     order = (
         client.address,
         client.name,
+        *([client.node] if by_node else []),
         client.age_s,
         client.idle_s,
         client.memory_bytes,
