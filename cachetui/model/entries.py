@@ -136,6 +136,17 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySpread:
+    """How the keys of several Memcached servers lie, by the rule that explains it best."""
+
+    rule: str
+    """`rendezvous`, `ketama`, ...; empty: none explains it."""
+    sampled: int
+    misplaced: int
+    """Of the sampled names those on another server than the rule says."""
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """Who is who, seen from the server that was asked."""
 
@@ -148,6 +159,8 @@ class Topology:
     """What is wrong, one sentence each."""
     facts: tuple[tuple[str, str], ...] = ()
     """Further name and value pairs worth showing (backlog, quorum, epoch, ...), printable."""
+    spread: KeySpread | None = None
+    """Of several Memcached servers, once keys were listed."""
     groups: tuple[SentinelGroup, ...] = ()
     """What the Sentinels say, where there are any."""
     events: tuple[SentinelEvent, ...] = ()

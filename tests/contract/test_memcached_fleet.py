@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from pymemcache.client.hash import HashClient
 
+from cachetui.analysis.rules import findings
 from cachetui.config import Address
-from cachetui.model import Topology
+from cachetui.model import Evidence, Topology
 from cachetui.source.memcached import MemcachedSource
 from cachetui.source.memcached.rings import rings
 from tests.contract.memcached_targets import Plain, source_of
@@ -48,7 +49,7 @@ async def test_another_rule_is_told_and_its_keys_are_found_at_once(new_server: C
         facts = dict(topology.facts)
         assert facts["keys are spread by"].startswith("ketama (libmemcached")
         assert facts["on another server"] == "0 of 300 names looked at"
-        assert topology.problems == ()
+        assert topology.problems == () and findings(Evidence(0.0, source.name, topology=topology)) == ()
         assert all(node.note.count("%") == 2 and "of the ring" in node.note for node in topology.nodes)
 
         asked = source.sent["me"]
@@ -78,8 +79,10 @@ async def test_strays_are_noticed_named_and_deleted(new_server: Callable[..., Se
     async with source_of(*servers) as source:
         await listed(source)
         topology = await topology_of(source)
-        (problem,) = topology.problems
-        assert "lie on another server than modulo says" in problem
+        assert topology.spread is not None and (topology.spread.rule, topology.spread.misplaced) == ("modulo", 15)
+        evidence = Evidence(0.0, source.name, topology=topology)
+        (finding,) = [one for one in findings(evidence) if one.id == "misplaced-keys"]
+        assert "lie on another server than modulo says" in finding.issue and finding.priority == "medium"
         assert dict(topology.facts)["on another server"].startswith("15 of ")
         (fact,) = (await source.facts([stray])).facts
         assert fact.exists and fact.note.endswith(f"on {servers[2].address}, belongs on {servers[1].address}")
@@ -102,7 +105,9 @@ async def test_no_rule_explains_chaos(new_server: Callable[..., Server]) -> None
     async with source_of(*servers) as source:
         assert len(await listed(source)) == 150
         topology = await topology_of(source)
-        assert any("no usual rule tells where keys lie" in problem for problem in topology.problems)
+        assert topology.spread is not None and topology.spread.rule == ""
+        (finding,) = findings(Evidence(0.0, source.name, topology=topology))
+        assert finding.id == "misplaced-keys" and finding.issue.startswith("No usual rule")
         assert all(fact.exists for fact in (await source.facts([b"0:1", b"1:1", b"2:1"])).facts)
 
 

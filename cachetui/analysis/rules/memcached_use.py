@@ -30,6 +30,13 @@ UNEVEN_PERCENT, FULL_PERCENT = 50.0, 80.0
 """Percent of its memory that one server uses at most while another is full."""
 
 
+LEAST_SAMPLED = 30
+"""Names below which nothing is concluded of where keys lie."""
+
+MISPLACED_SHARE = 0.05
+"""Share of misplaced names that is more than the rest of an old change."""
+
+
 def _extra(evidence: Evidence, name: str) -> Growth | None:
     """Return the growth of a counter of Memcached's that has no field of its own."""
     stats = evidence.stats
@@ -241,6 +248,29 @@ def fleet_uneven(evidence: Evidence) -> Problem | None:
             "empty": empty.address,
             "empty_percent": round(used[empty], 1),
         },
+    )
+
+
+def misplaced_keys(evidence: Evidence) -> Problem | None:
+    seen = evidence.topology
+    spread = seen.spread if seen is not None else None
+    if seen is None or spread is None or spread.sampled < LEAST_SAMPLED or not spread.misplaced:
+        return None
+    share = text.percent(100 * spread.misplaced / spread.sampled)
+    facts: dict[str, object] = {"rule": spread.rule, "sampled": spread.sampled, "misplaced": spread.misplaced}
+    if not spread.rule:
+        return Problem(
+            "medium",
+            "No usual rule tells on which server a key lies: clients use another list of servers, or another hashing",
+            "Give the servers in the clients' own order and names, or the rule (memcached://a,b?hash=ketama).",
+            facts,
+        )
+    return Problem(
+        "low" if spread.misplaced < MISPLACED_SHARE * spread.sampled else "medium",
+        f"Misplaced keys: {share} of {text.count(spread.sampled)} names lie on another server than {spread.rule} says",
+        "Left behind by a change of the servers, or written by a client with another rule: delete them by pattern"
+        " (every copy goes), or let them expire.",
+        facts,
     )
 
 

@@ -68,6 +68,7 @@ RULES: tuple[Rule, ...] = (
     Rule("evicted-unfetched", "memory", memcached.evicted_unfetched),
     Rule("slab-imbalance", "memory", memcached.slab_imbalance),
     Rule("too-large", "memory", memcached_use.too_large),
+    Rule("misplaced-keys", "configuration", memcached_use.misplaced_keys),
     Rule("fleet-uneven", "memory", memcached_use.fleet_uneven),
     Rule("no-headroom", "memory", practice.no_headroom),
     Rule("large-values", "performance", practice.large_values),

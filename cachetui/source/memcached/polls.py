@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from cachetui import text
 from cachetui.errors import CacheError
-from cachetui.model import ClientInfo, Identity, Node, Topology
-from cachetui.source.memcached.rings import LEAST_SAMPLED, Fit, Ring
+from cachetui.model import ClientInfo, Identity, KeySpread, Node, Topology
+from cachetui.source.memcached.rings import Fit, Ring
 from cachetui.source.memcached.stats import Answer, Fields, combined, whole
 
 
@@ -73,7 +73,8 @@ def topology_of(
         identity,
         nodes=nodes,
         summary=_summary(len(answers), len(named), identity),
-        problems=(*_problems(named, answers), *_misplaced(fit)),
+        problems=tuple(_problems(named, answers)),
+        spread=_key_spread(fit) if several else None,
         facts=(*_facts(answers, settings), *(_spread(ring, fit) if several else ())),
     )
 
@@ -99,20 +100,10 @@ def _spread(ring: Ring | None, fit: Fit | None) -> list[tuple[str, str]]:
     ]
 
 
-def _misplaced(fit: Fit | None) -> list[str]:
-    """Say what is wrong with the places of keys."""
-    if fit is None or not fit.misplaced or fit.sampled < LEAST_SAMPLED:
-        return []
-    if not fit.explains:
-        return [
-            "no usual rule tells where keys lie: the list of servers here is not the clients',"
-            " or they spread keys in another way"
-        ]
-    share = text.percent(100 * fit.misplaced / fit.sampled)
-    return [
-        f"{share} of the keys looked at lie on another server than {fit.ring.name} says: left behind by a change of"
-        " the servers, or written by a client with another rule; they use memory, and may be read again later"
-    ]
+def _key_spread(fit: Fit | None) -> KeySpread | None:
+    if fit is None:
+        return None
+    return KeySpread(fit.ring.name if fit.explains else "", fit.sampled, fit.misplaced)
 
 
 def _summary(answering: int, servers: int, identity: Identity) -> str:

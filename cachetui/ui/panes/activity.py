@@ -9,6 +9,7 @@ from cachetui import text
 from cachetui.analysis.activity import CommandRate, activity
 from cachetui.source.base import Kind
 from cachetui.ui.line import Line, line
+from cachetui.ui.panes.activity_items import COLUMNS, item_notes, item_rows
 from cachetui.ui.panes.latency import percentile_us
 from cachetui.ui.panes.pane import TablePane, trouble_words
 from cachetui.ui.scene import Scene
@@ -45,6 +46,8 @@ class ActivityPane(TablePane):
         return super().title(scene) + (f" · last {text.duration(round(found.span_s))}" if found else "")
 
     def notes(self, scene: Scene) -> list[Line]:
+        if _of_items(scene):
+            return item_notes(scene, self.content_size.width)
         found = activity(scene.evidence)
         if found is None or not found.errors:
             return []
@@ -52,6 +55,9 @@ class ActivityPane(TablePane):
         return [line((text.fit(f"! errors: {words}", self.content_size.width), "warn"))]
 
     def rows(self, scene: Scene) -> Sequence[Row]:
+        if _of_items(scene):
+            self.table.columns = COLUMNS
+            return item_rows(scene)
         found = activity(scene.evidence)
         if found is None:
             return []
@@ -70,9 +76,15 @@ class ActivityPane(TablePane):
             return trouble_words(scene.evidence.trouble)
         if stats is None:
             return "waiting"
+        if _of_items(scene):
+            return "no live events yet"
         if not stats.commands:
             return "this server keeps no statistics of its commands, or may not tell them"
         return "waiting for a second look: rates are differences"
+
+
+def _of_items(scene: Scene) -> bool:
+    return scene.evidence.stats is not None and scene.evidence.stats.server.kind == "memcached"
 
 
 def _row(rate: CommandRate, within_us: int | None, share: float, *, ascii_only: bool) -> Row:
