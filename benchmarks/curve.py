@@ -227,12 +227,13 @@ def measure(title: str, program: str, name: str, pattern: Pattern) -> tuple[list
         ]
         load = stack.enter_context(Load([store.port for store in stores], pattern))
         time.sleep(WARM_S)
+        before = load.marks()
         watching = subprocess.Popen(
             [sys.executable, __file__, str(stores[SIZES.index(1.0)].port)], stdout=subprocess.PIPE, text=True
         )
         assert watching.stdout is not None
         burst = json.loads(watching.stdout.readline())["burst"]
-        marks, began = load.marks(), time.monotonic()
+        meanwhile, marks, began = load.rates(before), load.marks(), time.monotonic()
         told = json.loads(watching.stdout.readline())
         watching.wait()
         time.sleep(max(0.0, AFTER_S - (time.monotonic() - began)))
@@ -243,7 +244,7 @@ def measure(title: str, program: str, name: str, pattern: Pattern) -> tuple[list
     errors = []
     for at, ((policy, share), (predicted, low, high)) in enumerate(zip(limits, told["stream"], strict=True)):
         errors.append(abs(predicted - real[at]) * 100)
-        words = f"  {policy:<15} x{share:<5} real {real[at]:6.1%}  predicted {predicted:6.1%} ({low:.1%} to {high:.1%})"
+        words = f"  {policy:<15} x{share:<5} real {real[at]:6.1%}  (in the burst {meanwhile[at]:6.1%})  predicted {predicted:6.1%} ({low:.1%} to {high:.1%})"
         if at < len(SIZES):
             idle = told["idle"].get(str(round(MEMORY * share)))
             words += f"  exact LRU {told['exact'][at]:6.1%}  by idle times {'-' if idle is None else f'{idle:6.1%}'}"

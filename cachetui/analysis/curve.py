@@ -99,7 +99,8 @@ def from_stream(
         def beyond(seen_bytes: float, capacity: float = capacity) -> float:
             return whole.hits_within(capacity, seen_bytes) if capacity > seen_bytes else 0.0
 
-        points.append(_point(size, accesses, simulate(accesses, capacity, rules, beyond=beyond, seed=seed)))
+        outcome = simulate(accesses, capacity, rules, beyond=beyond, seed=seed)
+        points.append(_point(size, accesses, outcome, _by_size(accesses, whole, capacity)))
     return Curve(tuple(sorted(points, key=lambda point: point.bytes)), rules.policy, "stream", _note(accesses, found))
 
 
@@ -125,7 +126,7 @@ def lru_exact(accesses: Accesses, sizes: Sequence[int] | None = None) -> Curve:
         capacity = max(0.0, float(size - accesses.fixed_bytes))
         missed = whole.above(capacity) + never
         error = _spread([one.above(capacity) for one in by_group]) * math.sqrt(1 - accesses.rate)
-        half = SURE * error + FLOOR
+        half = SURE * math.hypot(error, _by_size(accesses, whole, capacity)) + FLOOR
         # Where nothing is known, it may be anything up to all hits.
         open_end = missed - never if capacity > found.reach_bytes else 0.0
         points.append(_bounded(size, 1 - missed, half, half + open_end))
@@ -139,13 +140,25 @@ def lru_survival(accesses: Accesses, found: Distances) -> Survival:
     return survival(pairs, len(found.at_bytes) / sampled if sampled else 1.0)
 
 
-def _point(size: int, accesses: Accesses, outcome: Outcome) -> Point:
+def _by_size(accesses: Accesses, whole: Survival, capacity: float) -> float:
+    """Return the error that comes from the sample's keys being more, or bigger, than their share of all."""
+    sizes = accesses.sizes_bytes
+    if not len(sizes) or capacity <= 0:
+        return 0.0
+    mean = statistics.fmean(sizes)
+    spread = math.sqrt(1 + (statistics.pstdev(sizes) / mean) ** 2)
+    share = min(0.9, spread / math.sqrt(max(1.0, capacity * accesses.rate / mean)))
+    fell = whole.above(capacity * (1 - share)) - whole.above(capacity * (1 + share))
+    return max(0.0, fell) / 2 * math.sqrt(1 - accesses.rate)
+
+
+def _point(size: int, accesses: Accesses, outcome: Outcome, by_size: float) -> Point:
     sampled = accesses.rate * outcome.lookups
     if not sampled:
         return Point(size, 0.0, 0.0, 1.0)
     by_hash = _spread(outcome.by_group) * GROUPS / sampled * math.sqrt(1 - accesses.rate)
     by_time = _spread([misses / (accesses.rate * lookups) if lookups else 0.0 for misses, lookups in outcome.by_time])
-    half = SURE * math.hypot(by_hash, by_time) + FLOOR
+    half = SURE * math.hypot(by_hash, by_time, by_size) + FLOOR
     missed = outcome.misses / sampled
     return _bounded(size, 1 - missed, half + outcome.unknown / sampled, half + outcome.unlikely / sampled)
 

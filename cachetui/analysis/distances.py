@@ -85,7 +85,7 @@ class _Walk:
             self._tree.add(self._position, sizes[key])
             self._last[key] = self._position
             self._plan(key, self._expires[key])
-        self._position = len(before)
+        self._position = self._began = len(before)
         self._found, self._known = array("d"), bytearray()
         self._groups, self._lookups, self._hopeless = bytearray(), array("q"), 0
 
@@ -96,7 +96,7 @@ class _Walk:
                 self._forget(gone)
         held = self._last[key]
         if use <= Use.LOOK:
-            self._look(key, held, lookups)
+            self._look(now_s, key, held, lookups)
             if held == _GONE:
                 return
         if use in _TOUCHES:
@@ -106,12 +106,15 @@ class _Walk:
         if use in (Use.WRITE, Use.FILL) or (use == Use.EXPIRE and self._last[key] >= 0):
             self._plan(key, now_s + ttl_s if not math.isnan(ttl_s) else self._expires[key])
 
-    def _look(self, key: int, held: int, lookups: int) -> None:
+    def _look(self, now_s: float, key: int, held: int, lookups: int) -> None:
         if held == _GONE or not self._accesses.fillable[key]:
             self._hopeless += 1
             return
         # What is counted of the key itself is not scaled: it is one key, not one of many like it.
-        others = self._tree.total if held == _NEVER else self._tree.after(held)
+        if held < self._began and now_s < self._accesses.settled_s:
+            held, others = _NEVER, self._tree.after(self._began - 1)
+        else:
+            others = self._tree.total if held == _NEVER else self._tree.after(held)
         self._found.append(others / self._accesses.rate + self._accesses.sizes_bytes[key])
         self._known.append(held != _NEVER)
         self._groups.append(self._accesses.groups[key])
@@ -144,6 +147,10 @@ class _Walk:
         return Distances(self._found, bytes(self._known), bytes(self._groups), self._lookups, self._hopeless, reach)
 
 
+LEAST_AT_RISK = 50
+"""Beyond the distance that so few lookups reach, the curve is only continued."""
+
+
 @dataclass(frozen=True, slots=True)
 class Survival:
     """Which share of lookups has a distance above any number of bytes."""
@@ -153,16 +160,25 @@ class Survival:
     shares: tuple[float, ...]
     """The share above each of them."""
     start: float = 1.0
+    horizon: float = math.inf
+    """What is beyond was seen by too few; the curve goes on from here as it came over the last doubling."""
 
-    def above(self, distance_bytes: float) -> float:
-        """Return the share of lookups with a distance above `distance_bytes`: what misses at that size."""
-        at = bisect_right(self.steps, distance_bytes)
+    def above(self, distance: float) -> float:
+        """Return the share of lookups with a distance above `distance`: what misses at that size."""
+        if distance <= self.horizon:
+            return self._seen(distance)
+        there = self._seen(self.horizon)
+        fell = self._seen(self.horizon / 2) - there
+        return max(0.0, there - fell * math.log2(distance / self.horizon))
+
+    def _seen(self, distance: float) -> float:
+        at = bisect_right(self.steps, distance)
         return self.shares[at - 1] if at else self.start
 
-    def hits_within(self, distance_bytes: float, beyond_bytes: float) -> float:
-        """Return how probably a lookup known to be beyond `beyond_bytes` is within `distance_bytes`."""
-        there = self.above(beyond_bytes)
-        return max(0.0, 1 - self.above(distance_bytes) / there) if there > 0 else 0.0
+    def hits_within(self, distance: float, beyond: float) -> float:
+        """Return how probably a lookup known to be beyond `beyond` is within `distance`."""
+        there = self.above(beyond)
+        return max(0.0, 1 - self.above(distance) / there) if there > 0 else 0.0
 
 
 def survival(found: Iterable[tuple[float, int]], start: float = 1.0) -> Survival:
@@ -191,4 +207,5 @@ def survival(found: Iterable[tuple[float, int]], start: float = 1.0) -> Survival
             steps.append(distance)
             shares.append(share)
         at_risk -= gone
-    return Survival(tuple(steps), tuple(shares), start)
+    horizon = ordered[-LEAST_AT_RISK][0] if len(ordered) >= 2 * LEAST_AT_RISK else math.inf
+    return Survival(tuple(steps), tuple(shares), start, horizon)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -24,7 +25,9 @@ LFU_FIRST = 5
 """The frequency of a new key."""
 LFU_MOST = 255
 _MINUTES = 1 << 16
-WARM_UP = 0.25
+SETTLED_S = 60.0
+"""A server that has just come to an LFU policy is taken to have counted for so long."""
+WARM_UP, LONGER_WARM_UP = 0.25, 0.5
 """Of the stream so much only brings the miniature into its stride."""
 
 Beyond = Callable[[float], float]
@@ -55,10 +58,15 @@ class Outcome:
 def simulate(
     accesses: Accesses, capacity_bytes: float, rules: Rules, *, beyond: Beyond | None = None, seed: int = 1
 ) -> Outcome:
-    """Return what a memory of `capacity_bytes` for keys would have missed of the whole stream's lookups."""
+    """Return what a memory of `capacity_bytes` for keys would have missed of the whole stream's lookups.
+
+    Under a policy that is not the server's own the warm-up is longer: what the server holds now is what its
+    own policy chose.
+    """
+    warm_up = WARM_UP if rules.policy == accesses.rules.policy else LONGER_WARM_UP
     cache = _MAKERS[_kind(rules.policy)](accesses, capacity_bytes * accesses.rate, rules, Random(seed))
     cache.preload()
-    return _Run(accesses, cache, beyond).outcome()
+    return _Run(accesses, cache, beyond).outcome(warm_up)
 
 
 def known(policy: str) -> bool:
@@ -284,7 +292,30 @@ class LeastFrequent(Pooled):
 
     def recalled(self, key: int, began_s: float) -> None:
         frequency = self.accesses.frequencies[key]
-        self.stamps[key] = _minute(began_s) << 8 | (LFU_FIRST if frequency < 0 else frequency)
+        self.stamps[key] = _minute(began_s) << 8 | (self._settled(key) if frequency < 0 else frequency)
+
+    def preload(self) -> None:
+        accesses = self.accesses
+        if accesses.times_s:
+            began = accesses.times_s[0]
+            early = bisect_left(accesses.times_s, began + accesses.seconds * WARM_UP)
+            self._early = Counter(accesses.keys[:early])
+            self._early_s = accesses.seconds * WARM_UP
+        super().preload()
+
+    def _settled(self, key: int) -> int:
+        """Return the counter a key would have come to, as often as it was used lately."""
+        idle = self.accesses.idle_s[key]
+        watched_s = self._early_s + (0.0 if math.isnan(idle) else idle)
+        per_s = (self._early[key] + 1) / max(1.0, watched_s)
+        factor, decay = self.rules.lfu_log_factor, self.rules.lfu_decay_min
+        uses = per_s * SETTLED_S
+        # Each use adds 1 / (excess * factor + 1); summed up that is a root.
+        excess = (math.sqrt(1 + 2 * factor * uses) - 1) / factor if factor else uses
+        if decay and factor:
+            excess = min(excess, (60 * decay * per_s - 1) / factor)
+        idle_min = 0 if math.isnan(idle) or not decay else int(idle) // (60 * decay)
+        return min(LFU_MOST, max(0, LFU_FIRST + max(0, int(excess)) - idle_min))
 
     def decayed(self, key: int, now_s: float) -> int:
         """Return the counter as it is now."""
@@ -361,9 +392,10 @@ class _Run:
                 self._fresh[key] = 0
             self._seen_bytes = cache.used
 
-    def outcome(self) -> Outcome:
+    def outcome(self, warm_up: float) -> Outcome:
+        """Put all of it through; the first part of `warm_up` does not count."""
         accesses, cache = self._accesses, self._cache
-        warm = accesses.reads * WARM_UP
+        warm = max(accesses.reads * warm_up, self._unsettled())
         counted = max(1.0, accesses.reads - warm)
         for now_s, key, use, ttl_s, lookups in zip(
             accesses.times_s, accesses.keys, accesses.uses, accesses.ttls_s, accesses.lookups, strict=True
@@ -388,6 +420,11 @@ class _Run:
             cache.evicted,
             cache.refused,
         )
+
+    def _unsettled(self) -> int:
+        """Return the lookups until all that was in memory before had been looked up."""
+        at = bisect_left(self._accesses.times_s, self._accesses.settled_s)
+        return self._accesses.lookups[min(at, len(self._accesses.lookups) - 1)] if at else 0
 
     def _step(self, now_s: float, key: int, use: int, ttl_s: float) -> float:
         """Carry out one access; return by how much it is a miss."""

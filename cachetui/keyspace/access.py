@@ -7,6 +7,7 @@ while it is taken, and what no longer belongs to it is dropped.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import statistics
 import time
@@ -66,6 +67,8 @@ class Sample:
             self.hashes[identity] = hashed
             if len(self.hashes) > self._most_keys:
                 self._shrink()
+                if identity not in self.hashes:
+                    return
         self.seen.append(seen)
 
     def _shrink(self) -> None:
@@ -137,107 +140,169 @@ async def observe(
     tell("looking at its memory")
     room = await source.room()
     # All keys that are in memory and as many that are not may be used: begin with a fair share.
-    rate = min(1.0, keys / max(1, room.keys)) if room.keys > keys else 1.0
-    before: dict[bytes, Measured] = {}
-    complete = False
-    if room.keys <= WALKED and room.databases <= 1:
-        tell("looking up the sampled keys")
-        before, complete = await _before(source, rate, room)
+    rate = min(1.0, keys / max(1, room.keys))
     sample = Sample(rate=rate, keys=2 * keys)
-    asked_at = time.time()
+    walks = room.keys <= WALKED and room.databases <= 1
     tell("watching commands")
-    burst = await source.burst(sample, limits or Limits())
+    burst, before = await _watched(source, sample, limits or Limits(), rate if walks else None, room)
     tell("asking for sizes")
-    unknown = [identity for identity in sample.hashes if identity[1] not in before]
-    later = dict(zip(unknown, await source.measured(unknown, lfu=_is_lfu(room)), strict=False))
-    accesses = assembled(sample, burst, room, before, later, complete=complete, asked_at=asked_at)
+    identities = list(sample.hashes)
+    after = dict(zip(identities, await source.measured(identities, lfu=_is_lfu(room), ttl=True), strict=False))
+    accesses = assembled(sample, burst, room, before, after)
     return Observed(accesses, burst, room, _idle_sample(before, room, burst), time.monotonic() - began)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What is known of the sampled keys that were in memory when the burst began."""
+
+    keys: dict[bytes, Measured]
+    complete: bool
+    """These are all of them."""
+
+
+async def _watched(
+    source: Streamed, sample: Sample, limits: Limits, rate: float | None, room: Room
+) -> tuple[Burst, Before]:
+    """Run the burst; as soon as it sees all commands look up the keys in memory, if `rate` says of which share."""
+    loop, begun = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell() -> None:
+        loop.call_soon_threadsafe(begun.set)
+
+    running = asyncio.create_task(source.burst(sample, limits, tell))
+    waiting = asyncio.create_task(begun.wait())
+    try:
+        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        before = Before({}, False)
+        if rate is not None and begun.is_set():
+            before = await _before(source, rate, room)
+        return await running, before
+    finally:
+        waiting.cancel()
+        if not running.done():
+            running.cancel()
+            await asyncio.wait({running})
 
 
 def _is_lfu(room: Room) -> bool:
     return room.rules.policy.endswith("lfu")
 
 
-async def _before(source: Source, rate: float, room: Room) -> tuple[dict[bytes, Measured], bool]:
+async def _before(source: Streamed, rate: float, room: Room) -> Before:
     """Return what is known of the sampled keys in memory, and whether these are all of them."""
-    assert isinstance(source, Streamed)
+    assert isinstance(source, Source)
     residents = Residents(rate)
     await source.enumeration(residents).run()
     names = list(residents.names)
-    found = await source.measured([(0, name) for name in names], lfu=_is_lfu(room))
+    found = await source.measured([(0, name) for name in names], lfu=_is_lfu(room), ttl=False)
     there = {
         name: known
         for name, known in zip(names, found, strict=False)
         if known.size_bytes is not None and known.use is not None
     }
-    # Some may go in between; where nearly all are unknown, the server does not tell.
-    return there, not residents.cut and len(found) == len(names) and len(there) > 0.8 * len(names)
+    # Some may go in between; where most are unknown, the server does not tell.
+    return Before(there, not residents.cut and len(found) == len(names) and len(there) > 0.5 * len(names))
 
 
 def assembled(
-    sample: Sample,
-    burst: Burst,
-    room: Room,
-    before: dict[bytes, Measured],
-    later: dict[tuple[int, bytes], Measured],
-    *,
-    complete: bool,
-    asked_at: float,
+    sample: Sample, burst: Burst, room: Room, before: Before, after: dict[tuple[int, bytes], Measured]
 ) -> Accesses:
-    """Put together what was seen in the burst with what the server says of the keys before and after it."""
+    """Put together what was seen in the burst with what the server says of the keys meanwhile and after it."""
     index: dict[tuple[int, bytes], int] = {}
-    if complete:
-        for name in before:
+    if before.complete:
+        for name in before.keys:
             if spatial_hash(name) < sample.threshold:
                 index[(0, name)] = len(index)
     for identity in sample.hashes:
         index.setdefault(identity, len(index))
-    lengths, filled = _written(sample.seen, index)
-    known = [before.get(name) or later.get((db, name)) for db, name in index]
-    extra = _extra(room, before if complete else {})
-    sizes = _sizes(known, lengths, room, extra)
-    early = [before.get(name) if complete else None for _, name in index]
-    uses, columns = _columns(sample.seen, index)
-    began = sample.seen[0].at_s if sample.seen else asked_at
+    seen = sample.seen
+    began = seen[0].at_s if seen else 0.0
+    stories = _stories(seen, index)
+    uses, columns = _columns(seen, index)
+    extra = _extra(room, before.keys if before.complete else {})
+    known = [before.keys.get(name) or after.get((db, name)) for db, name in index]
+    sizes = _sizes(known, [story.length for story in stories], room, extra)
+    early = [before.keys.get(name) if before.complete else None for _, name in index]
+    held = [_held(found, story, began) for found, story in zip(early, stories, strict=True)]
     lfu = _is_lfu(room)
-    there = [found is not None and found.size_bytes is not None for found in known]
+    told = zip(known, (after.get(identity) for identity in index), strict=True)
+    there = [any(found is not None and found.size_bytes is not None for found in both) for both in told]
     return Accesses(
         sample.rate,
-        array("d", (seen.at_s for seen in sample.seen)),
+        array("d", (one.at_s for one in seen)),
         columns,
         uses,
-        array("d", (seen.ttl_s for seen in sample.seen)),
-        array("q", (seen.lookups for seen in sample.seen)),
+        array("d", (one.ttl_s for one in seen)),
+        array("q", (one.lookups for one in seen)),
         burst.lookups,
         sizes,
         bytes(group_of(spatial_hash(name)) for _, name in index),
-        array("d", (math.nan if found is None or lfu or found.use is None else found.use for found in early)),
-        array("q", (found.use if found is not None and lfu and found.use is not None else -1 for found in early)),
-        array("d", (_expiry(found, began) for found in early)),
-        bytes(there[at] or filled[at] for at in range(len(index))),
-        complete,
+        array("d", (math.nan if idle is None or lfu else idle for idle in held)),
+        array("q", (_frequency(found, idle) if lfu else -1 for found, idle in zip(early, held, strict=True))),
+        array("d", (_expiry(after.get(identity), story) for identity, story in zip(index, stories, strict=True))),
+        bytes(there[at] or stories[at].written for at in range(len(index))),
+        before.complete,
+        max((found.at_s for found in before.keys.values() if not math.isnan(found.at_s)), default=-math.inf),
         room.fixed_bytes,
         room.memory_bytes,
         room.rules,
     )
 
 
-def _expiry(found: Measured | None, began_s: float) -> float:
-    if found is None or found.ttl_ms is None or found.ttl_ms < 0:
-        return math.inf
-    return began_s + found.ttl_ms / 1000
+@dataclass(slots=True)
+class _Story:
+    """What the stream tells of one key."""
+
+    first_s: float = math.inf
+    """When it was used first."""
+    was_hit: bool = False
+    """Its first use was a read that was not followed by a write: it was there."""
+    uses: int = 0
+    written: bool = False
+    length: int = 0
+    """The longest text that was written to it."""
+    timed: bool = False
+    """The stream gave it a time to live, or took it away."""
 
 
-def _written(seen: Sequence[Seen], index: dict[tuple[int, bytes], int]) -> tuple[list[int], bytearray]:
-    """Return the longest text that was written to each key, and which were written at all."""
-    lengths, filled = [0] * len(index), bytearray(len(index))
+def _stories(seen: Sequence[Seen], index: dict[tuple[int, bytes], int]) -> list[_Story]:
+    stories = [_Story() for _ in index]
     for one in seen:
+        story = stories[index[(one.db, one.key)]]
+        story.uses += 1
+        if story.uses == 1:
+            story.first_s, story.was_hit = one.at_s, one.use == Use.READ
+        elif story.uses == 2 and one.use == Use.WRITE and one.at_s - story.first_s <= FILL_S:
+            story.was_hit = False
         if one.use in (Use.WRITE, Use.UPDATE):
-            at = index[(one.db, one.key)]
-            filled[at] = 1
-            if one.use == Use.WRITE:
-                lengths[at] = max(lengths[at], one.length)
-    return lengths, filled
+            story.written = True
+        if one.use == Use.WRITE:
+            story.length = max(story.length, one.length)
+        story.timed = story.timed or not math.isnan(one.ttl_s)
+    return stories
+
+
+def _held(found: Measured | None, story: _Story, began_s: float) -> float | None:
+    """Return how long a key had been idle when the stream began; None: it was not in memory."""
+    if found is None or found.use is None:
+        return 0.0 if story.was_hit else None
+    if math.isnan(found.at_s) or story.first_s >= found.at_s:
+        passed = 0.0 if math.isnan(found.at_s) else found.at_s - began_s
+        return max(0.0, found.use - passed)
+    # It was used before it was looked up: how long it had been idle by then nobody knows any more.
+    return 0.0 if story.was_hit else None
+
+
+def _frequency(found: Measured | None, idle: float | None) -> int:
+    return found.use if idle is not None and found is not None and found.use is not None else -1
+
+
+def _expiry(found: Measured | None, story: _Story) -> float:
+    """Return when a key was to expire when the stream began, as far as it can be told from afterwards."""
+    if found is None or found.ttl_ms is None or found.ttl_ms < 0 or story.timed:
+        return math.inf
+    return found.at_s + found.ttl_ms / 1000
 
 
 def _sizes(known: Sequence[Measured | None], lengths: Sequence[int], room: Room, extra: float) -> array[int]:
@@ -296,9 +361,10 @@ def _columns(seen: Sequence[Seen], index: dict[tuple[int, bytes], int]) -> tuple
     return bytes(uses), columns
 
 
-def _idle_sample(before: dict[bytes, Measured], room: Room, burst: Burst) -> IdleSample | None:
-    if _is_lfu(room) or not before or burst.seconds <= 0:
+def _idle_sample(before: Before, room: Room, burst: Burst) -> IdleSample | None:
+    if _is_lfu(room) or not before.keys or burst.seconds <= 0:
         return None
-    found = [(known.use or 0, known.size_bytes or 1) for known in list(before.values())[:IDLE_KEYS]]
+    # Chosen by hash: the first of them are those the server walked to first, and as good as any.
+    found = [(known.use or 0, known.size_bytes or 1) for known in list(before.keys.values())[:IDLE_KEYS]]
     idle, sizes = zip(*found, strict=True)
     return IdleSample(idle, sizes, room.keys, burst.lookups / burst.seconds, room.key_bytes)

@@ -110,6 +110,8 @@ class Accesses:
     """1 where a read that misses is followed by a write; 0 for keys that never exist."""
     complete: bool = False
     """Every sampled key that was in memory when the stream began is known, with idle time or frequency."""
+    settled_s: float = -math.inf
+    """When all of these had been looked up: the first use of a key before this may have come before its look-up."""
     fixed_bytes: int = 0
     """Of the memory so much holds no keys: the server itself, clients' buffers, the backlog."""
     memory_bytes: int = 0

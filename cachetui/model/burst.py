@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -103,10 +104,12 @@ class Measured:
     """What a server says of one key; None: not there, or denied."""
 
     size_bytes: int | None
-    ttl_ms: int | None
-    """-1 none."""
     use: int | None
     """Its idle time in seconds, or its frequency under an LFU policy."""
+    ttl_ms: int | None = None
+    """-1 none; None where it was not asked for."""
+    at_s: float = math.nan
+    """When this was, by the server's clock."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,14 +319,17 @@ class UseSink(Protocol):
 class Streamed(Protocol):
     """A source of one server whose commands can be watched for a short time."""
 
-    async def burst(self, sink: UseSink, limits: Limits) -> Burst:
-        """Watch all commands for a moment and give the sampled uses of keys to `sink`; it ends itself (`Limits`)."""
+    async def burst(self, sink: UseSink, limits: Limits, begun: Callable[[], None] | None = None) -> Burst:
+        """Watch all commands for a moment and give the sampled uses of keys to `sink`; it ends itself (`Limits`).
+
+        `begun` is called in the burst's thread when nothing is missed any more.
+        """
         ...
 
-    async def measured(self, keys: Sequence[tuple[int, bytes]], *, lfu: bool) -> list[Measured]:
-        """Return size, TTL and idle time (or frequency) of keys given by database and name.
+    async def measured(self, keys: Sequence[tuple[int, bytes]], *, lfu: bool, ttl: bool) -> list[Measured]:
+        """Return size, idle time (or frequency) and with `ttl` the TTL of keys given by database and name.
 
-        None of this counts as a use. Fewer come back where it would take too long.
+        Nothing but the question for the TTL counts as a use. Fewer come back where it would take too long.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cachetui.config import Address, Target
 from cachetui.errors import CacheError, Denied, Loading, ServerError, Unreachable, Unsupported
@@ -285,19 +285,19 @@ class RedisSource(PolledServer):
             await self._server("keys")
             return self._session.address, self._session.credentials
 
-    async def burst(self, sink: UseSink, limits: Limits) -> Burst:
+    async def burst(self, sink: UseSink, limits: Limits, begun: Callable[[], None] | None = None) -> Burst:
         """Watch all commands by MONITOR for a moment; of a cluster this node's alone."""
         from cachetui.source.redis.stream import burst
 
         address, who = await self._watched()
-        return await burst(address, who, sink, limits, count=self._session.sent.update)
+        return await burst(address, who, sink, limits, begun=begun, sent=self._session.sent)
 
-    async def measured(self, keys: Sequence[tuple[int, bytes]], *, lfu: bool) -> list[Measured]:
-        """Return size, TTL and idle time (or frequency) of `keys`, as far as some seconds suffice."""
+    async def measured(self, keys: Sequence[tuple[int, bytes]], *, lfu: bool, ttl: bool) -> list[Measured]:
+        """Return size, idle time (or frequency) and TTL of `keys`, as far as some seconds suffice."""
         from cachetui.source.redis.stream import measured
 
         address, who = await self._watched()
-        return await measured(address, who, keys, lfu=lfu, count=self._session.sent.update)
+        return await measured(address, who, keys, lfu=lfu, ttl=ttl, sent=self._session.sent)
 
     async def room(self) -> Room:
         """Return what takes this server's memory, and its rules of eviction."""

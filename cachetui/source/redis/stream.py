@@ -13,6 +13,7 @@ import select
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,9 +28,10 @@ from cachetui.source.base import UseSink
 from cachetui.source.redis.connection import Argument, Credentials
 from cachetui.source.redis.info import parse_fields, parse_info
 from cachetui.source.redis.monitored import BASIC, MonitorReader, read_commands
-from cachetui.source.redis.replies import as_float, as_int, as_map, as_text
+from cachetui.source.redis.replies import as_float, as_int, as_list, as_map, as_text
 from cachetui.source.redis.session import Session
-from cachetui.source.redis.wire import Stopped, Wire, explained
+from cachetui.source.redis.wire import TICK_S, Stopped, Wire, explained, packed
+from cachetui.text import printable
 
 CHUNK_BYTES = 512 * 1024
 LOOK_S = 0.25
@@ -38,6 +40,8 @@ BEFORE_S = 0.75
 """So long it is watched before MONITOR begins, and after it has ended."""
 PINGS = 8
 """Round trips for each look: the median counts."""
+BUSY = 0.7
+"""A server that uses less of one core than this has time to spare."""
 SLOWER_US = 2000.0
 """A round trip that grows by less never stops a burst."""
 
@@ -48,13 +52,16 @@ async def burst(
     sink: UseSink,
     limits: Limits,
     *,
-    count: Callable[[Mapping[str, int]], None] | None = None,
+    begun: Callable[[], None] | None = None,
+    sent: Counter[str],
 ) -> Burst:
-    """Run MONITOR on one server. When cancelled it ends within a moment. Raises CacheError."""
+    """Run MONITOR on one server. When cancelled it ends within a moment. Raises CacheError.
+
+    `sent` counts the commands that we ourselves send it: they are no part of its load.
+    """
     stop = threading.Event()
-    runner = _Runner(address, who, sink, limits, stop.is_set)
-    if count is not None:
-        count({"command": 1, "monitor": 1})
+    runner = _Runner(address, who, sink, limits, stopped=stop.is_set, begun=begun or (lambda: None), sent=sent)
+    sent.update({"command": 1, "monitor": 1})
     running = asyncio.create_task(asyncio.to_thread(runner.run))
     try:
         return await asyncio.shield(running)
@@ -67,11 +74,18 @@ async def burst(
 class _StreamWire(Wire):
     """A connection whose bytes are read as they are."""
 
-    def start(self) -> None:
-        """Send MONITOR. Raises CacheError when it is refused."""
-        (reply,) = self.ask([("MONITOR",)])
-        if isinstance(reply, Exception):
-            raise faults.reply_error(str(reply), "MONITOR")
+    def start(self, timeout_s: float) -> bytes:
+        """Send MONITOR and return what came behind its answer. Raises CacheError when it is refused."""
+        self.send(packed(("MONITOR",)))
+        answer, until = b"", time.monotonic() + timeout_s
+        while b"\n" not in answer:
+            if time.monotonic() > until:
+                raise TimeoutError
+            answer += self.chunk(TICK_S)
+        line, _, rest = answer.partition(b"\n")
+        if not line.startswith(b"+"):
+            raise faults.reply_error(printable(line[1:].strip(), 200), "MONITOR")
+        return rest
 
     def chunk(self, patience_s: float) -> bytes:
         """Return what has come; nothing when nothing does in time."""
@@ -100,13 +114,15 @@ class _Mark:
     commands: int | None
     cpu_s: float | None
     buffers: int | None
+    ours: int
+    """Of the commands so many came from us, on other connections."""
 
 
 class _Gauge:
     """How the server fares, asked on a connection of its own."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, wire: Wire, sent: Counter[str]) -> None:
+        self._wire, self._sent = wire, sent
         self._pings: list[float] = []
 
     def mark(self) -> _Mark:
@@ -127,6 +143,7 @@ class _Gauge:
             as_int(fields.get("total_commands_processed")),
             None if user is None or system is None else user + system,
             as_int(fields.get("mem_clients_normal")),
+            self._sent.total(),
         )
 
     def pings_us(self) -> list[float]:
@@ -141,7 +158,8 @@ def _figures(first: _Mark, last: _Mark, pings_us: Sequence[float]) -> Figures:
     if first.commands is None or last.commands is None or seconds <= 0:
         return Figures(None, ping)
     # Our own questions are not the load.
-    commands = max(0, last.commands - first.commands - len(pings_us) - 3)
+    ours = last.ours - first.ours + len(pings_us) + 3 * len(pings_us) // PINGS
+    commands = max(0, last.commands - first.commands - ours)
     cpu = None
     if first.cpu_s is not None and last.cpu_s is not None and commands:
         cpu = (last.cpu_s - first.cpu_s) * 1e6 / commands
@@ -152,9 +170,18 @@ class _Runner:
     """One burst, in a thread of its own."""
 
     def __init__(
-        self, address: Address, who: Credentials, sink: UseSink, limits: Limits, stopped: Callable[[], bool]
+        self,
+        address: Address,
+        who: Credentials,
+        sink: UseSink,
+        limits: Limits,
+        *,
+        stopped: Callable[[], bool],
+        begun: Callable[[], None],
+        sent: Counter[str],
     ) -> None:
         self._address, self._who, self._sink, self._limits, self._stopped = address, who, sink, limits, stopped
+        self._begun, self._sent = begun, sent
         self._bytes = 0
         self._suffering = 0
         self._before = Figures()
@@ -165,7 +192,7 @@ class _Runner:
         try:
             gauge_wire.open()
             stream.open()
-            return self._measure(_Gauge(gauge_wire), gauge_wire, stream)
+            return self._measure(_Gauge(gauge_wire, self._sent), gauge_wire, stream)
         except Exception as error:
             raise _in_words(error, self._address, self._who) from error
         finally:
@@ -177,7 +204,8 @@ class _Runner:
         reader = MonitorReader(read_commands(table) or BASIC, self._sink)
         first, began = self._watched(gauge)
         self._before = before = _figures(first, began, gauge.pings_us())
-        stream.start()
+        reader.feed(stream.start(self._who.timeout_s))
+        self._begun()
         ended_by, pings = self._read(stream, reader, gauge, began)
         ended = gauge.mark()
         pings += gauge.pings_us()
@@ -248,7 +276,9 @@ class _Runner:
         why = None
         if before.commands_per_s and now.commands_per_s is not None:
             lost = 1 - now.commands_per_s / before.commands_per_s
-            if lost > limits.throughput_loss and before.commands_per_s > 1000:
+            # A server that has time to spare is not what slows its clients down.
+            share = (now.cpu_us or 0.0) * now.commands_per_s / 1e6
+            if lost > limits.throughput_loss and before.commands_per_s > 1000 and share > BUSY:
                 why = f"throughput fell by {lost:.0%}"
         if before.ping_us and now.ping_us and now.ping_us > before.ping_us * limits.latency_times + SLOWER_US:
             why = f"the round trip rose from {before.ping_us / 1000:.1f} to {now.ping_us / 1000:.1f} ms"
@@ -268,7 +298,8 @@ async def measured(
     keys: Sequence[tuple[int, bytes]],
     *,
     lfu: bool,
-    count: Callable[[Mapping[str, int]], None] | None = None,
+    ttl: bool,
+    sent: Counter[str],
 ) -> list[Measured]:
     """Return what is known of `keys` (database and name), in their order; fewer where the time is over."""
     stop = threading.Event()
@@ -278,39 +309,42 @@ async def measured(
         try:
             wire.open()
             wire.ask([("CLIENT", "NO-TOUCH", "on")])
-            return _measured(wire, who.db, keys, lfu)
+            return _measured(
+                wire, who.db, keys, ["OBJECT FREQ" if lfu else "OBJECT IDLETIME", *(["PTTL"] if ttl else [])], sent
+            )
         except Exception as error:
             raise _in_words(error, address, who) from error
         finally:
             wire.close()
 
     try:
-        found = await asyncio.to_thread(run)
+        return await asyncio.to_thread(run)
     finally:
         stop.set()
-    if count is not None:
-        count({"memory": len(found), "pttl": len(found), "object": len(found)})
-    return found
 
 
-def _measured(wire: Wire, chosen: int, keys: Sequence[tuple[int, bytes]], lfu: bool) -> list[Measured]:
-    stop, found = time.monotonic() + FACTS_SECONDS, list[Measured]()
+def _measured(
+    wire: Wire, chosen: int, keys: Sequence[tuple[int, bytes]], questions: Sequence[str], sent: Counter[str]
+) -> list[Measured]:
+    stop, found, each = time.monotonic() + FACTS_SECONDS, list[Measured](), 1 + len(questions)
     for at in range(0, len(keys), FACTS_AT_ONCE):
         if time.monotonic() > stop:
             break
-        commands: list[Sequence[Argument]] = []
+        commands: list[Sequence[Argument]] = [("TIME",)]
         for db, key in keys[at : at + FACTS_AT_ONCE]:
             if db != chosen:
                 commands.append(("SELECT", db))
                 chosen = db
-            commands += [
-                ("MEMORY", "USAGE", key, "SAMPLES", 5),
-                ("PTTL", key),
-                ("OBJECT", "FREQ" if lfu else "IDLETIME", key),
-            ]
+            commands.append(("MEMORY", "USAGE", key, "SAMPLES", 5))
+            commands += [(*question.split(" "), key) for question in questions]
         replies = wire.ask(commands)
-        kept = [as_int(reply) for reply, command in zip(replies, commands, strict=True) if command[0] != "SELECT"]
-        found += [Measured(*kept[n : n + 3]) for n in range(0, len(kept), 3)]
+        sent["memory"] += len(commands)
+        seconds, micros = [*(as_int(part) for part in as_list(replies[0])), None, None][:2]
+        at_s = math.nan if seconds is None else seconds + (micros or 0) / 1e6
+        told = [as_int(reply) for reply, command in zip(replies, commands, strict=True) if command[0] != "SELECT"][1:]
+        for first in range(0, len(told), each):
+            size, use, ttl_ms = [*told[first : first + each], None][:3]
+            found.append(Measured(size, use, ttl_ms, at_s))
     return found
 
 
