@@ -117,7 +117,7 @@ class Counting:
                 try:
                     client.incr(key)
                     self.acked[key] += 1
-                except (RedisError, OSError):
+                except (RedisError, OSError, AttributeError):  # the last: redis-py, of a node that has just left
                     self.troubles += 1
 
     def lost(self) -> dict[bytes, tuple[int, int]]:
@@ -136,7 +136,7 @@ class Counting:
             try:
                 client = self._connect()
                 return {key: int(client.get(key) or 0) for key in self.keys}
-            except (RedisError, OSError):
+            except (RedisError, OSError, AttributeError):
                 if time.monotonic() > end:
                     raise
 

@@ -8,13 +8,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from cachetui.actions.cluster.following import Way
 from cachetui.actions.cluster.nodes import Nodes, number_of
 from cachetui.actions.plan import Command
-from cachetui.errors import CacheError, Loading, ServerError, StoppedPartWay, TimedOut
+from cachetui.errors import CacheError, Denied, Loading, ServerError, StoppedPartWay, TimedOut, Unsupported
 from cachetui.text import printable, size
 
 QUICK_S, SLOW_S = 0.005, 0.025
 """A MIGRATE blocks both nodes: below the first it may hold more keys, above the second it holds fewer."""
-USUAL_MS, LONG_MS = 5_000, 60_000
-"""How long the nodes may wait for each other; the second for one big key alone."""
+USUAL_MS, LEAST_MS = 5_000, 500
+"""How long the nodes may wait for each other, and never less."""
+USUAL_SHARE, LONG_SHARE = 0.5, 0.9
+"""Of the cluster's node timeout: a node that is blocked for longer is taken for failed. The second for a big key."""
+NODE_TIMEOUT_MS = 15_000
+"""The servers' default, where it is not told."""
 SPARE_S = 3.0
 """So much longer we wait ourselves."""
 COMPARED_BYTES = 16 * 1024**2
@@ -42,6 +46,8 @@ class KeyMover:
     ) -> None:
         self._nodes, self._leave, self._tell, self._stopped = nodes, leave, tell, stopped
         self._batch = 10
+        self._limits: dict[str, int] = {}
+        self._ports: dict[str, str] = {}
         self.moved = 0
         """Keys so far."""
 
@@ -86,7 +92,8 @@ class KeyMover:
 
     async def _migrate(self, way: Way, keys: Sequence[bytes], *, replace: bool) -> None:
         """Move keys; where a batch fails, each by itself, to know which is in the way."""
-        error = await self._sent(way, keys, replace=replace)
+        limit_ms = min(USUAL_MS, int(await self._node_timeout_ms(way.source.address) * USUAL_SHARE))
+        error = await self._sent(way, keys, replace=replace, limit_ms=limit_ms)
         if error is None:
             return
         if len(keys) > 1:
@@ -103,11 +110,11 @@ class KeyMover:
         else:
             raise _judged(error, keys[0], way)
 
-    async def _sent(
-        self, way: Way, keys: Sequence[bytes], *, replace: bool, limit_ms: int = USUAL_MS
-    ) -> CacheError | None:
+    async def _sent(self, way: Way, keys: Sequence[bytes], *, replace: bool, limit_ms: int) -> CacheError | None:
         """Send one MIGRATE; return why it was refused. A key that is gone by then is no refusal. Raises CacheError."""
-        host, _, port = way.target.address.rpartition(":")
+        host = way.target.address.rpartition(":")[0]
+        port = await self._port(way.target.address)
+        limit_ms = max(LEAST_MS, limit_ms)
         command: Command = (
             *(b"MIGRATE", host.strip("[]").encode(), port.encode(), b"", b"0", b"%d" % limit_ms),
             *((b"REPLACE",) if replace else ()),
@@ -121,6 +128,30 @@ class KeyMover:
             raise Passing(error) from error
         return reply if isinstance(reply, CacheError) else None
 
+    async def _node_timeout_ms(self, address: str) -> int:
+        """Return after how long a node that is blocked is taken for failed."""
+        if address not in self._limits:
+            shown = await self._setting(address, "cluster-node-timeout")
+            self._limits[address] = int(shown) if shown.isdigit() else NODE_TIMEOUT_MS
+        return self._limits[address]
+
+    async def _port(self, address: str) -> str:
+        """Return the port where other nodes reach this one: to us, over TLS, it may show another."""
+        port = address.rpartition(":")[2]
+        if self._nodes.target.tls is None:
+            return port
+        if address not in self._ports:
+            plain = await self._setting(address, "port") if await self._setting(address, "tls-cluster") == "no" else ""
+            self._ports[address] = plain if plain.isdigit() and plain != "0" else port
+        return self._ports[address]
+
+    async def _setting(self, address: str, name: str) -> str:
+        """Return one setting of a node, empty where it is not told."""
+        try:
+            return (await self._nodes.at(address).config(name)).get(name, "")
+        except (Denied, Unsupported):
+            return ""
+
     async def _big(self, way: Way, key: bytes, error: CacheError, *, replace: bool) -> None:
         """Move a key that did not get through in the usual time, if the target is there at all."""
         name = printable(key, NAME)
@@ -129,17 +160,23 @@ class KeyMover:
             held = await self._size(way.source.address, key)
         except CacheError as trouble:
             raise Passing(trouble) from error
-        self._tell(f"{name} is big ({size(held)}): it gets {LONG_MS // 1000} s")
-        again = await self._sent(way, [key], replace=replace, limit_ms=LONG_MS)
+        limit_ms = int(await self._node_timeout_ms(way.source.address) * LONG_SHARE)
+        self._tell(f"{name} is big ({size(held)}): it gets {limit_ms / 1000:.1f} s")
+        again = await self._sent(way, [key], replace=replace, limit_ms=limit_ms)
         if again is None:
             return
         if _is_taken(again):
             await self._taken(way, key)  # the first attempt had arrived, and its answer had not
             return
+        if "connecting" in again.message:
+            raise StoppedPartWay(
+                f"{way.source.address} cannot connect to {way.target.address}, although we can: {again.message}",
+                "nodes connect to each other by their announced addresses: check firewall and tls-cluster",
+            )
         raise StoppedPartWay(
             f"{name} ({size(held)}) could not be moved from {way.source.address} to {way.target.address} within "
-            f"{LONG_MS // 1000} s: {again.message}",
-            "its slot stays open and is served; make the key smaller, then the same command again",
+            f"{limit_ms / 1000:.1f} s: {again.message}",
+            "its slot stays open and is served; raise cluster-node-timeout meanwhile, or make the key smaller",
         )
 
     async def _taken(self, way: Way, key: bytes) -> None:
@@ -150,7 +187,7 @@ class KeyMover:
                 f"{name} is on both {way.source.address} and {way.target.address} and differs: nothing was overwritten",
                 f"look at both; --replace keeps the one of {way.source.address}",
             )
-        error = await self._sent(way, [key], replace=True)
+        error = await self._sent(way, [key], replace=True, limit_ms=await self._node_timeout_ms(way.source.address))
         if error is not None:
             raise _judged(error, key, way)
 
