@@ -215,10 +215,10 @@ async def test_a_user_without_info_still_browses(redis7: Server, dashboard: Open
 
 
 async def test_presses_can_be_changed_and_bad_changes_are_told(redis7: Server, dashboard: Open) -> None:
-    settings = Settings(keymap={"freeze": "F", "delete": "j", "nonsense": "x"})
+    settings = Settings(keymap={"freeze": "Z", "delete": "j", "nonsense": "x"})
     async with dashboard(redis7.url, settings=settings) as screen:
         await screen.shows("live", "#state")
-        await screen.press("F")
+        await screen.press("Z")
         await screen.shows("FROZEN", "#state")
         told = " ".join(note.message for note in screen.app._notifications)
         assert "nonsense" in told
