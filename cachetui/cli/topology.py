@@ -8,6 +8,7 @@ from cachetui.analysis.rules import findings
 from cachetui.analysis.topology import is_checked, is_whole_cluster
 from cachetui.cli.call import Call, poll_once
 from cachetui.cli.output import columns, document, write_document, write_line, write_lines
+from cachetui.cli.topology_groups import group_documents, group_lines, replication_document
 from cachetui.model import Evidence, Finding, HotSlot, Node, NodeFigures, OpenSlot, Topology
 from cachetui.text import UNKNOWN, clock, count, duration, percent, rate, size
 
@@ -39,6 +40,7 @@ def _write_servers(seen: Topology) -> None:
     write_line(seen.summary or f"{seen.server.kind} {seen.server.mode}")
     write_lines(f"  {line}" for line in columns([_node_row(node) for node in seen.nodes], "lllll"))
     write_lines(f"  {name}: {value}" for name, value in seen.facts)
+    write_lines(group_lines(seen))
     write_lines(f"problem: {problem}" for problem in seen.problems)
 
 
@@ -117,6 +119,7 @@ def _document(name: str, seen: Topology, found: Sequence[Finding], *, ok: bool) 
         "problems": problems,
         "findings": [_finding_document(one) for one in found],
         "nodes": [_node_document(node) for node in seen.nodes],
+        "groups": group_documents(seen),
         "hotSlots": [_hot_document(slot) for slot in seen.hot_slots],
         "facts": dict(seen.facts),
     }
@@ -152,6 +155,8 @@ def _node_document(node: Node) -> dict[str, object]:
         "clients": node.clients,
         "note": node.note,
     }
+    if (own := replication_document(node)) is not None:
+        known["replication"] = own
     if node.figures is not None:
         known |= _figures_document(node.figures)
     if node.member is not None:
