@@ -418,7 +418,8 @@ class RoutedSource(RedisSource):
         try:
             return await self._ask_map(self._guide), self._guide
         except Unreachable as error:
-            others = [place for place in dict.fromkeys(("", *self._serving)) if place != self._guide][:GUIDES]
+            known = self._whole.places().values() if self._whole is not None else ()
+            others = [place for place in dict.fromkeys(("", *self._serving, *known)) if place != self._guide][:GUIDES]
             answers = await asyncio.gather(*map(self._ask_map, others), return_exceptions=True)
             for place, answer in zip(others, answers, strict=True):
                 if isinstance(answer, Topology):

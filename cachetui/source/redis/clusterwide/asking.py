@@ -112,7 +112,7 @@ class Clusterwide:
         line = self.members.get(self._entry_id)
         return line is not None and line.address == address
 
-    def _places(self) -> dict[str, str]:
+    def places(self) -> dict[str, str]:
         """Return the nodes that can be asked: their place by node id."""
         return {
             node_id: self.place_of(line)
@@ -138,7 +138,7 @@ class Clusterwide:
         try:
             view, place = await self._view_at(self._guide), self._guide
         except Unreachable as error:
-            others = [place for place in (self._entry, *self._places().values()) if place != self._guide][:GUIDES]
+            others = [place for place in (self._entry, *self.places().values()) if place != self._guide][:GUIDES]
             answers = await asyncio.gather(*map(self._view_at, [*others, DOOR]), return_exceptions=True)
             found = [(a, p) for a, p in zip(answers, [*others, DOOR], strict=True) if isinstance(a, ClusterView)]
             if not found:
@@ -165,7 +165,7 @@ class Clusterwide:
 
     async def _round(self, kind: Kind, ask: Callable[[str], Awaitable[Found]]) -> dict[str, Answer[Found]]:
         """Ask all nodes; return what is known by now, by node id. Raises CacheError when nobody answers."""
-        places = self._places()
+        places = self.places()
         asked = self._asked.get(kind)
         if asked is None:
             asked = self._asked[kind] = _Asked(Panel(self._gated(ask), patience_s=PATIENCE_S))
@@ -221,12 +221,12 @@ class Clusterwide:
     async def _topology(self, server: Identity) -> Topology:
         if self._guided is None or self._lost:
             await self._know_members()
-        before = set(self._places())
+        before = set(self.places())
         heard = await self._heard()
         view = reference([one.told.view for one in heard.values() if one.told is not None and not one.trouble])
         if view.lines:
             self._take(view)
-        if set(self._places()) - before:
+        if set(self.places()) - before:
             heard = await self._heard()  # somebody knew more nodes than the guide did
         for node_id, one in heard.items():
             line = self.members.get(node_id)
@@ -247,7 +247,7 @@ class Clusterwide:
                     continue
                 last[node_id] = answer.found
             heard[node_id] = Heard(last.get(node_id), answer.error.message if answer.error is not None else "")
-        for node_id in self._places().keys() - found.keys():
+        for node_id in self.places().keys() - found.keys():
             heard[node_id] = Heard(last.get(node_id), "no answer yet")
         return heard
 
@@ -266,7 +266,7 @@ class Clusterwide:
                 self._figures[node_id] = (stats, before[0] if before else None)
         self._figures = {node_id: two for node_id, two in self._figures.items() if node_id in self.members}
         known = {node_id: two[0] for node_id, two in self._figures.items()}
-        nodes = [self._node_figures(node_id, found.get(node_id)) for node_id in self._places()]
+        nodes = [self._node_figures(node_id, found.get(node_id)) for node_id in self.places()]
         versions = sorted({stats.server.version for stats in known.values() if stats.server.version})
         denied = {name for answer in found.values() if answer.found is not None for name in answer.found.denied}
         return self._sums.add(
@@ -341,7 +341,7 @@ class Clusterwide:
         """Return who is missing, as a sentence; empty: nobody."""
         missing = [
             self.members[node_id].address
-            for node_id in self._places()
+            for node_id in self.places()
             if node_id not in found or found[node_id].error is not None
         ]
         if not missing:
