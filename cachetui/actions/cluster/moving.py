@@ -27,6 +27,8 @@ CHUNK, CHUNK_KEYS = 16, 2000
 """Slots that are open at the same time, while they hold no more keys together."""
 FINISH_KEYS = 2000
 """A slot with so few keys left is finished even when cancelled: better than leaving it open."""
+NOTED_S = 5.0
+"""Seconds between two entries in the journal on how far it is."""
 SLOT_S = 6.0
 """So long a node may take for SETSLOT: Valkey waits for its replicas."""
 
@@ -50,6 +52,7 @@ class Mover:
         self._pacer = pacer
         self._keys = KeyMover(nodes, self._leave, tell, self._stopped)
         self._follower = Follower(nodes, addresses, tell, self._stopped)
+        self._noted_at = -NOTED_S
         self._unknown: frozenset[int] = frozenset()
         """Slots of which the target does not know that the source owns them."""
 
@@ -96,7 +99,9 @@ class Mover:
             since = None
             self._arrived(task, way, done)
             left = [slot for slot in left if slot not in set(done)]
-            await asyncio.to_thread(self._note)
+            if time.monotonic() - self._noted_at > NOTED_S:
+                self._noted_at = time.monotonic()
+                await asyncio.to_thread(self._note)
 
     async def _pause(self, since: float, error: CacheError) -> None:
         """Wait a little before the next attempt. Raises StoppedPartWay when nothing has come through for long."""

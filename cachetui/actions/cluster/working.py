@@ -20,6 +20,8 @@ from cachetui.model.slots import SLOTS, slots_text
 
 POLL_S = 0.1
 """Between two looks while waiting."""
+TOLD_S = 0.05
+"""Between two reports of progress."""
 AGAIN_S = 15.0
 """So long a refusal that may pass is tried again."""
 
@@ -41,12 +43,19 @@ class Working:
         self._plan, self._nodes, self._tally = plan, nodes, tally
         self._progress = progress
         self._cancel = cancel
+        self._told_at = -TOLD_S
         self._mover = Mover(
             nodes, tally, addresses_of(plan.tasks), pacer=pacer, tell=self.tell, note=note, cancel=cancel
         )
 
     async def run(self) -> None:
         """Do all tasks. Returns at the end, or when it was stopped: `tally.reason` says why. Raises CacheError."""
+        try:
+            await self._all()
+        finally:
+            self.tell("", last=True)
+
+    async def _all(self) -> None:
         for task in self._plan.tasks:
             if self._cancel is not None and self._cancel.is_set():
                 self._tally.reason = "cancelled"
@@ -55,9 +64,11 @@ class Working:
                 return
         self._tally.reason = self._tally.errors[0].error.line() if self._tally.errors else ""
 
-    def tell(self, words: str) -> None:
-        """Tell how far it is."""
-        if self._progress is not None:
+    def tell(self, words: str, *, last: bool = False) -> None:
+        """Tell how far it is, now and then; the last word in any case."""
+        now = time.monotonic()
+        if self._progress is not None and (last or now - self._told_at >= TOLD_S):
+            self._told_at = now
             self._progress(self._tally.progress(note=words))
 
     async def _do(self, task: Task) -> bool:
