@@ -126,7 +126,7 @@ def lru_exact(accesses: Accesses, sizes: Sequence[int] | None = None) -> Curve:
         capacity = max(0.0, float(size - accesses.fixed_bytes))
         missed = whole.above(capacity) + never
         error = _spread([one.above(capacity) for one in by_group]) * math.sqrt(1 - accesses.rate)
-        half = SURE * math.hypot(error, _by_size(accesses, whole, capacity)) + FLOOR
+        half = SURE * math.hypot(error, _by_size(accesses, whole, capacity)) + FLOOR + 3 * share
         # Where nothing is known, it may be anything up to all hits.
         open_end = missed - never if capacity > found.reach_bytes else 0.0
         points.append(_bounded(size, 1 - missed, half, half + open_end))
@@ -158,7 +158,8 @@ def _point(size: int, accesses: Accesses, outcome: Outcome, by_size: float) -> P
         return Point(size, 0.0, 0.0, 1.0)
     by_hash = _spread(outcome.by_group) * GROUPS / sampled * math.sqrt(1 - accesses.rate)
     by_time = _spread([misses / (accesses.rate * lookups) if lookups else 0.0 for misses, lookups in outcome.by_time])
-    half = SURE * math.hypot(by_hash, by_time, by_size) + FLOOR
+    # The rule of three: so many misses may have been missed by chance where none was seen.
+    half = SURE * math.hypot(by_hash, by_time, by_size) + FLOOR + 3 / sampled
     missed = outcome.misses / sampled
     return _bounded(size, 1 - missed, half + outcome.unknown / sampled, half + outcome.unlikely / sampled)
 

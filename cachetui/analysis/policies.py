@@ -27,7 +27,7 @@ LFU_MOST = 255
 _MINUTES = 1 << 16
 SETTLED_S = 60.0
 """A server that has just come to an LFU policy is taken to have counted for so long."""
-WARM_UP, LONGER_WARM_UP = 0.25, 0.5
+WARM_UP, LONGER_WARM_UP, MOST_WARM_UP = 0.25, 0.5, 0.75
 """Of the stream so much only brings the miniature into its stride."""
 
 Beyond = Callable[[float], float]
@@ -60,10 +60,11 @@ def simulate(
 ) -> Outcome:
     """Return what a memory of `capacity_bytes` for keys would have missed of the whole stream's lookups.
 
-    Under a policy that is not the server's own the warm-up is longer: what the server holds now is what its
-    own policy chose.
+    Under a policy that is not the server's own, or with more memory, the warm-up is longer: what the server
+    holds now is what its own policy and size have left there.
     """
-    warm_up = WARM_UP if rules.policy == accesses.rules.policy else LONGER_WARM_UP
+    alike = rules.policy == accesses.rules.policy and capacity_bytes <= accesses.memory_bytes - accesses.fixed_bytes
+    warm_up = WARM_UP if alike else LONGER_WARM_UP
     cache = _MAKERS[_kind(rules.policy)](accesses, capacity_bytes * accesses.rate, rules, Random(seed))
     cache.preload()
     return _Run(accesses, cache, beyond).outcome(warm_up)
@@ -395,7 +396,7 @@ class _Run:
     def outcome(self, warm_up: float) -> Outcome:
         """Put all of it through; the first part of `warm_up` does not count."""
         accesses, cache = self._accesses, self._cache
-        warm = max(accesses.reads * warm_up, self._unsettled())
+        warm = max(accesses.reads * warm_up, min(accesses.reads * MOST_WARM_UP, self._unsettled()))
         counted = max(1.0, accesses.reads - warm)
         for now_s, key, use, ttl_s, lookups in zip(
             accesses.times_s, accesses.keys, accesses.uses, accesses.ttls_s, accesses.lookups, strict=True

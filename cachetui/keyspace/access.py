@@ -224,10 +224,13 @@ def assembled(
     known = [before.keys.get(name) or after.get((db, name)) for db, name in index]
     sizes = _sizes(known, [story.length for story in stories], room, extra)
     early = [before.keys.get(name) if before.complete else None for _, name in index]
-    held = [_held(found, story, began) for found, story in zip(early, stories, strict=True)]
+    told = zip(known, (after.get(identity) for identity in index), stories, strict=True)
+    exists = [story.written or _is_there(found) or _is_there(later) for found, later, story in told]
+    # A key that never exists is no hit, however often it is read.
+    held = [
+        _held(found, story, began) if real else None for found, story, real in zip(early, stories, exists, strict=True)
+    ]
     lfu = _is_lfu(room)
-    told = zip(known, (after.get(identity) for identity in index), strict=True)
-    there = [any(found is not None and found.size_bytes is not None for found in both) for both in told]
     return Accesses(
         sample.rate,
         array("d", (one.at_s for one in seen)),
@@ -241,13 +244,17 @@ def assembled(
         array("d", (math.nan if idle is None or lfu else idle for idle in held)),
         array("q", (_frequency(found, idle) if lfu else -1 for found, idle in zip(early, held, strict=True))),
         array("d", (_expiry(after.get(identity), story) for identity, story in zip(index, stories, strict=True))),
-        bytes(there[at] or stories[at].written for at in range(len(index))),
+        bytes(exists),
         before.complete,
         max((found.at_s for found in before.keys.values() if not math.isnan(found.at_s)), default=-math.inf),
         room.fixed_bytes,
         room.memory_bytes,
         room.rules,
     )
+
+
+def _is_there(found: Measured | None) -> bool:
+    return found is not None and found.size_bytes is not None
 
 
 @dataclass(slots=True)

@@ -30,6 +30,8 @@ class Limits:
     """Where a burst ends at the latest, whatever else happens."""
 
     seconds: float = 10.0
+    aside_s: float = 0.75
+    """So long the server is watched without MONITOR before, and again after it."""
     stream_bytes: int = 512 * 1024 * 1024
     commands: int = 2_000_000
     throughput_loss: float = 0.25

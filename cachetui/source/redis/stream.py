@@ -36,8 +36,6 @@ from cachetui.text import printable
 CHUNK_BYTES = 512 * 1024
 LOOK_S = 0.25
 """Between two looks at how the server fares."""
-BEFORE_S = 0.75
-"""So long it is watched before MONITOR begins, and after it has ended."""
 PINGS = 8
 """Round trips for each look: the median counts."""
 BUSY = 0.7
@@ -232,8 +230,8 @@ class _Runner:
     def _watched(self, gauge: _Gauge) -> tuple[_Mark, _Mark]:
         """Look at the server for a while without MONITOR."""
         first = last = gauge.mark()
-        while last.at_s - first.at_s < BEFORE_S and not self._stopped():
-            select.select([], [], [], LOOK_S / 2)
+        while last.at_s - first.at_s < self._limits.aside_s and not self._stopped():
+            select.select([], [], [], min(LOOK_S, self._limits.aside_s) / 2)
             last = gauge.mark()
         return first, last
 
