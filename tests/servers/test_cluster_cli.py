@@ -133,3 +133,28 @@ def test_a_signal_stops_a_rebalance_cleanly(nodes: list[Server], env: dict[str, 
     finished = cluster(env, *words[:-2], "--yes")
     assert finished.code == 0, finished.err
     assert nodes[1].command("GET", key_in(1490)) == b"v"
+
+
+def test_a_killed_move_is_found_and_finished(nodes: list[Server], env: dict[str, str]) -> None:
+    first, last = 10923, 11100
+    for slot in range(first, last):
+        nodes[2].command("SET", key_in(slot), "v")
+    words = ("move", nodes[0].address, "--slots", f"{first}-{last - 1}", "--to", nodes[1].address)
+    with Running("cluster", *words, "--classic", "--rate", "100", "--yes", env=env) as program:
+        while b"->-" not in nodes[2].command("CLUSTER", "NODES") or not held(nodes[1], first):  # type: ignore[operator]
+            assert program.process.poll() is None
+        program.process.kill()
+        program.process.wait()
+    assert b"->-" in nodes[2].command("CLUSTER", "NODES")  # type: ignore[operator]
+    assert "interrupted" in run("log", env=env).out
+    checked = cluster(env, "check", nodes[0].address)
+    assert checked.code == 1 and "open" in checked.out
+    finished = cluster(env, *words, "--yes")
+    assert finished.code == 0, finished.err
+    assert all(b"->-" not in server.command("CLUSTER", "NODES") for server in nodes[:3])  # type: ignore[operator]
+    assert all(held(nodes[1], slot) for slot in range(first, last))
+
+
+def held(node: Server, slot: int) -> bool:
+    """Tell whether a node has the key of this slot."""
+    return node.command("CLUSTER", "COUNTKEYSINSLOT", str(slot)) == 1
