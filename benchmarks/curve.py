@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import json
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,10 +26,13 @@ from _store import Store, engines
 
 from cachetui.analysis.curve import from_idle, from_stream, lru_exact
 from cachetui.config import Address, Target
-from cachetui.keyspace.access import observe
+from cachetui.keyspace.access import Sample, observe
 from cachetui.model.accesses import Rules
-from cachetui.model.burst import Limits
+from cachetui.model.burst import Burst, Limits
+from cachetui.source.base import Streamed
 from cachetui.source.connect import open_source
+from cachetui.source.redis.monitored import BASIC, MonitorReader
+from cachetui.source.redis.stream import CHUNK_BYTES
 
 MEMORY = 10 * 1024 * 1024
 SIZES = (0.25, 0.5, 1.0, 2.0)
@@ -259,12 +263,61 @@ def measure(title: str, program: str, name: str, pattern: Pattern) -> tuple[list
     return errors, 100 * (told["loss"] or 0.0)
 
 
+def parsing() -> float:
+    """Return how many lines of MONITOR are read in a second of one core."""
+    rng = random.Random(5)
+    lines = [
+        b'+1700000000.%06d [0 127.0.0.1:50000] "%b" "item:%d"%b\r\n'
+        % (at, b"SET" if at % 4 == 0 else b"GET", rng.randrange(50_000), b' "%b"' % BLOB[:500] if at % 4 == 0 else b"")
+        for at in range(100_000)
+    ]
+    data, best = b"".join(lines), 0.0
+    for _ in range(3):
+        reader, began = MonitorReader(BASIC, Sample(rate=0.05)), time.process_time()
+        for at in range(0, len(data), CHUNK_BYTES):
+            reader.feed(data[at : at + CHUNK_BYTES])
+        best = max(best, reader.lines / (time.process_time() - began))
+    return best
+
+
+async def watched_full(port: int) -> Burst:
+    """Watch a server that has no time to spare; what ends the burst is its own guard."""
+    source = await open_source(Target("redis", (Address("127.0.0.1", port),)))
+    try:
+        assert isinstance(source, Streamed)
+        return await source.burst(Sample(rate=0.05), Limits(seconds=5.0))
+    finally:
+        await source.close()
+
+
+def full_server(program: str, depth: int) -> None:
+    """Print what a burst does to a server under all the load that redis-benchmark makes."""
+    argv = ["redis-benchmark", "-t", "get", "-n", "1000000000", "-r", "50000", "-c", "20", "-P", str(depth), "-q"]
+    with Store(program, 10_000) as store:
+        load = subprocess.Popen([*argv, "-p", str(store.port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            time.sleep(1.0)
+            burst = asyncio.run(watched_full(store.port))
+        finally:
+            load.kill()
+            load.wait()
+    rate = burst.lines / burst.seconds
+    print(f"a full server, pipelines of {depth}: {burst.line()}; {rate:,.0f} commands/s read")
+    lost = burst.loss_over(60.0)
+    if lost is not None:
+        show(f"a full server, pipelines of {depth}, one burst a minute: lost", 100 * lost, "%", COST_BUDGET)
+
+
 def main() -> None:
     if len(sys.argv) > 1 and sys.argv[1].isdigit():
         predict(int(sys.argv[1]))
         return
     chosen = sys.argv[1:] or list(WORKLOADS)
     title, program = next(iter(engines().items()))
+    show("100,000 lines of MONITOR read and sampled", 100_000 / parsing(), "s", 1.0)
+    if shutil.which("redis-benchmark") is not None and len(chosen) == len(WORKLOADS):
+        for depth in (1, 16):
+            full_server(program, depth)
     sized, others, costs = list[float](), list[float](), list[float]()
     for name in chosen:
         errors, cost = measure(title, program, name, WORKLOADS[name]())

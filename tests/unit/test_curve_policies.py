@@ -123,7 +123,7 @@ def test_a_miniature_misses_what_the_model_misses(
 ) -> None:
     rules = Rules(policy)
     accesses = stream(
-        [key for key, _ in steps], sizes, uses=[use for _, use in steps], per_s=per_s, rules=rules,
+        [key for key, _ in steps], sizes, uses=[use for _, use in steps], per_s=per_s, rules=rules, memory_bytes=10**9,
         ttls_s=array("d", [math.inf]) * len(steps),
     )  # fmt: skip
     model = Model(sizes, capacity, rules)
@@ -254,7 +254,7 @@ def test_what_was_in_memory_before_is_a_hit_at_once() -> None:
 
 
 def test_unknown_lookups_count_by_their_probability() -> None:
-    accesses = stream(list(range(100)) * 2, [1] * 100)
+    accesses = stream(list(range(100)) * 2, [1] * 100, memory_bytes=10**9)
     sure = simulate(accesses, 1000, Rules())
     half = simulate(accesses, 1000, Rules(), beyond=lambda _: 0.5)
     # A quarter of the stream is warm-up: 75 first reads are counted there, 50 of the hundred are not.
