@@ -51,6 +51,8 @@ WINDOW_S = 600.0
 WINDOW_LENGTH = 60
 _WINDOW_STEP_S = WINDOW_S / WINDOW_LENGTH
 _MARKS = 100
+_NODE_MARKS = 4
+"""Nodes that one moment tells of."""
 _COUNTERS_OF_RESET = tuple(field for name, field in RATES.items() if name != "cpu")
 _UNKNOWN = math.nan
 _OLD_NAMES = {field: name for name, field in (RATES | GAUGES).items()}
@@ -246,11 +248,32 @@ def changes(earlier: Stats, later: Stats) -> list[str]:
         found.append("a server restarted, went or came back" if after.mode == "fleet" else "restarted")
     elif any(_fell(earlier, later, field) for field in _COUNTERS_OF_RESET):
         found.append("counters reset")
+    found += _node_changes(earlier, later)
     if (after.kind, after.version) != (before.kind, before.version) and after.version is not None:
         found.append(f"now {after.kind} {after.version}")
     if after.role != before.role and after.role is not None and before.role is not None:
         found.append(f"role changed to {after.role}")
     return found
+
+
+def _node_changes(earlier: Stats, later: Stats) -> list[str]:
+    """Return what happened to the nodes of a cluster: who came, went, restarted or changed its role."""
+    before, after = ({node.address: node for node in stats.nodes} for stats in (earlier, later))
+    if not before or not after:
+        return []
+    found = [f"{address} joined" for address in after.keys() - before.keys()]
+    found += [f"{address} left" for address in before.keys() - after.keys()]
+    for address in before.keys() & after.keys():
+        old, new = before[address], after[address]
+        if old.run_id and new.run_id and old.run_id != new.run_id:
+            found.append(f"{address} restarted")
+        elif old.run_id and new.run_id and old.role != new.role:
+            found.append(f"{address} is {new.role} now")
+        elif old.trouble == "" and new.trouble:
+            found.append(f"{address} does not answer")
+        elif old.trouble and new.trouble == "":
+            found.append(f"{address} answers again")
+    return sorted(found)[:_NODE_MARKS]
 
 
 def _restarted(earlier: Stats, later: Stats) -> bool:

@@ -222,7 +222,7 @@ async def test_all_nodes_down_and_up_again(six: Sixfold) -> None:
             node.kill()
         for kind in ("topology", "stats"):
             with pytest.raises(Unreachable):
-                await source.poll(kind)  # type: ignore[arg-type]
+                await source.poll(kind)
         for node in six.nodes:
             node.start()
         seen = await becomes(source, lambda seen: all(node.state == "online" for node in seen.nodes))
