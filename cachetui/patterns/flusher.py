@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
-import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from cachetui.patterns.codec import Codec, Serialiser
 from cachetui.patterns.errors import Rejected
-from cachetui.patterns.names import lock_of
-from cachetui.patterns.store import Face, Lease
-from cachetui.patterns.write_behind import GROUP, Queue, Update
+from cachetui.patterns.partition import LostLease, Partition, Taken
+from cachetui.patterns.store import Face
+from cachetui.patterns.write_behind import Queue
 
 log = logging.getLogger("cachetui.patterns")
 
@@ -23,62 +20,6 @@ SPLIT_AFTER = 2
 """A batch is tried so often as a whole before its updates are tried one by one."""
 GIVE_UP_AFTER = 3
 """When the first so many of them all fail, it is the database, not the updates."""
-DEAD_MOST = 100_000
-
-RENEW = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
-"""
-# Only who still has the partition may say that its updates are done.
-DONE = """
-if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
-local reason, count, ids = ARGV[3], tonumber(ARGV[5]), {}
-for at = 1, count do ids[at] = ARGV[5 + at] end
-if reason ~= '' then
-  for _, id in ipairs(ids) do
-    local found = redis.call('XRANGE', KEYS[1], id, id)
-    if found[1] then
-      redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[4], '*', 'why', reason, 'id', id, unpack(found[1][2]))
-    end
-  end
-end
-redis.call('XACK', KEYS[1], ARGV[2], unpack(ids))
-redis.call('XDEL', KEYS[1], unpack(ids))
-for at = 6 + count, #ARGV, 2 do
-  local key, id = ARGV[at], ARGV[at + 1]
-  local latest = redis.call('HGET', KEYS[2], key)
-  if latest and string.sub(latest, 1, #id + 1) == id .. ':' then redis.call('HDEL', KEYS[2], key) end
-end
-return 1
-"""
-
-
-class LostLease(Exception):
-    """Another flusher has taken the partition over."""
-
-
-@dataclass(slots=True)
-class Taken:
-    """An update with its place in the stream."""
-
-    id: bytes
-    update: Update
-
-
-@dataclass(slots=True)
-class Part:
-    """A partition, as this flusher sees it."""
-
-    stream: bytes
-    token: bytes = b""
-    """What our lease is known by; empty: we have none."""
-    renew_at: float = 0.0
-    recover: bool = True
-    """Updates may have been delivered to us that we do not hold."""
-    resume_at: float = 0.0
-    failures: int = 0
-    attempts: dict[bytes, int] = field(default_factory=dict)
-    """Failures of single updates in rounds where others succeeded."""
 
 
 class FlusherCore:
@@ -124,18 +65,14 @@ class FlusherCore:
     ) -> None:
         if not 1 <= batch <= 2000 or attempts < 1 or min(lease_s, first_pause_s, longest_pause_s, idle_s) <= 0:
             raise ValueError("batch must be from 1 to 2000, attempts at least 1, all times more than 0")
-        from cachetui.patterns.redis_store import Script
-
-        self.batch, self.coalesce, self.attempts, self.lease_s = batch, coalesce, attempts, lease_s
+        self.batch, self.coalesce, self.attempts = batch, coalesce, attempts
         self.first_pause_s, self.longest_pause_s, self.idle_s = first_pause_s, longest_pause_s, idle_s
         self.written = 0
         """Updates taken from the stream as written since the start."""
         self._queue = Queue(client, name, partitions, codec, self._face)
         self._store, self._runtime, self._write = self._queue.store, self._queue.runtime, write
         self._prefix = prefix.encode()
-        self._parts = [Part(self._queue.stream(partition)) for partition in range(partitions)]
-        self._consumer = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._renew, self._done = Script(RENEW), Script(DONE)
+        self._parts = [Partition(self._queue, number, lease_s) for number in range(partitions)]
         self._stopping, self._drain_s = False, 0.0
 
     # ----- the loop
@@ -147,13 +84,13 @@ class FlusherCore:
             worked = await self._flush()
             if self._stopping:
                 until = until or time.monotonic() + self._drain_s
-                waiting = sum(bool(part.token) and part.resume_at > time.monotonic() for part in self._parts)
+                waiting = sum(part.held and part.resume_at > time.monotonic() for part in self._parts)
                 if time.monotonic() >= until or not (worked or waiting):
                     break
             if not worked:
                 await self._runtime.sleep(self.idle_s)
         for part in self._parts:
-            await self._let_go(part)
+            await part.let_go()
 
     async def _flush(self) -> int:
         """Write one batch of each partition; return how many updates were taken from the stream."""
@@ -164,103 +101,29 @@ class FlusherCore:
             try:
                 worked += await self._step(part)
             except LostLease:
-                part.token, part.recover = b"", True
+                part.lost()
             except self._store.failures as error:
                 log.warning("the queue of write-behind does not answer: %s", type(error).__name__)
                 part.recover = True
+                if "NOGROUP" in str(error):
+                    await part.let_go()  # the stream is gone, and its group with it: taken anew, both are made
                 self._pause(part)
         return worked
 
-    async def _step(self, part: Part) -> int:
-        if not await self._hold(part):
+    async def _step(self, part: Partition) -> int:
+        if not await part.hold():
             return 0
-        taken = await self._take(part)
-        if not taken:
-            part.recover = False
-            return 0
-        return await self._settle(part, taken)
+        taken = await part.take(self.batch)
+        return await self._settle(part, taken) if taken else 0
 
-    def _pause(self, part: Part) -> None:
+    def _pause(self, part: Partition) -> None:
         pause_s = min(self.longest_pause_s, self.first_pause_s * 2 ** min(part.failures, 20))
         part.failures += 1
         part.resume_at = time.monotonic() + pause_s * random.uniform(0.7, 1.3)
 
-    # ----- the lease of a partition
-
-    async def _hold(self, part: Part) -> bool:
-        now, lease_ms = time.monotonic(), max(1, round(self.lease_s * 1000))
-        if part.token:
-            if now >= part.renew_at:
-                if not await self._store.run(self._renew, [lock_of(part.stream)], part.token, lease_ms):
-                    raise LostLease
-                part.renew_at = now + self.lease_s / 3
-            return True
-        token = b"flusher:" + secrets.token_hex(8).encode()
-        if not await self._store.add(lock_of(part.stream), token, lease_ms):
-            return False
-        part.token, part.renew_at, part.recover = token, now + self.lease_s / 3, True
-        await self._take_over(part)
-        return True
-
-    async def _take_over(self, part: Part) -> None:
-        """Make everything ours that another consumer had under way: only one at a time has the partition."""
-        from redis.exceptions import ResponseError
-
-        try:
-            await self._store.ask("XGROUP", "CREATE", part.stream, GROUP, "0", "MKSTREAM")
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
-        cursor: Any = "0-0"
-        while True:
-            claim = ("XAUTOCLAIM", part.stream, GROUP, self._consumer, 0, cursor, "COUNT", 1000)
-            reply = await self._store.ask(*claim)
-            cursor = reply[0] if isinstance(reply[0], bytes | str) else b"0-0"
-            if cursor in (b"0-0", "0-0"):
-                return
-
-    async def _let_go(self, part: Part) -> None:
-        if part.token:
-            try:
-                await self._store.release(Lease(part.stream, part.token))
-            except self._store.failures as error:
-                log.info("the lease of a partition runs out by itself: %s", type(error).__name__)
-            part.token = b""
-
-    # ----- reading
-
-    async def _take(self, part: Part) -> list[Taken]:
-        """Return the next updates: first those that were delivered to us before."""
-        taken: list[Taken] = []
-        if part.recover:
-            taken = await self._read(part, "0")
-            part.recover = len(taken) >= self.batch
-        if len(taken) < self.batch:
-            taken += await self._read(part, ">", self.batch - len(taken))
-        return taken
-
-    async def _read(self, part: Part, start: str, count: int | None = None) -> list[Taken]:
-        words = ("XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", count or self.batch, "STREAMS")
-        rows = _rows(await self._store.ask(*words, part.stream, start))
-        gone = [row[0] for row in rows if not row[1]]
-        if gone:
-            await self._store.ask("XACK", part.stream, GROUP, *gone)
-        taken = []
-        for entry_id, fields in ((row[0], row[1]) for row in rows if row[1]):
-            try:
-                taken.append(Taken(entry_id, self._update(entry_id, fields)))
-            except (KeyError, ValueError) as error:  # somebody else wrote into the stream, or another codec did
-                log.error("write-behind: an entry that cannot be read becomes a dead letter: %s", error)
-                await self._end(part, [entry_id], {fields.get(b"k", b""): entry_id}, f"unreadable: {error}")
-        return taken
-
-    def _update(self, entry_id: bytes, fields: Any) -> Update:
-        milliseconds, _, number = entry_id.partition(b"-")
-        return Update(fields[b"k"].decode(), self._queue.decode(fields[b"v"]), int(milliseconds) << 20 | int(number))
-
     # ----- writing
 
-    async def _settle(self, part: Part, taken: list[Taken]) -> int:
+    async def _settle(self, part: Partition, taken: list[Taken]) -> int:
         """Write updates and take from the stream what was written; return how many."""
         try:
             await self._written([one for group in self._groups(taken) for one in group[-1:]])
@@ -278,7 +141,7 @@ class FlusherCore:
         part.attempts.clear()
         return len(taken)
 
-    async def _settle_singly(self, part: Part, taken: list[Taken]) -> int:
+    async def _settle_singly(self, part: Partition, taken: list[Taken]) -> int:
         held: dict[str, Exception] = {}
         failed: list[tuple[Taken, Exception]] = []
         done = 0
@@ -321,30 +184,11 @@ class FlusherCore:
     async def _written(self, some: list[Taken]) -> None:
         await self._runtime.call(self._write, [one.update for one in some])
 
-    async def _finish(self, part: Part, taken: list[Taken], reason: str = "") -> None:
+    async def _finish(self, part: Partition, taken: list[Taken], reason: str = "") -> None:
         """Take updates from the stream; with a reason they become dead letters. Raises LostLease."""
         last = {one.update.key.encode(): one.id for one in taken}
         # A writer that died before it removed the cached value is made good here.
         await self._store.remove([self._prefix + key for key in last])
-        await self._end(part, [one.id for one in taken], last, reason)
+        await part.end([one.id for one in taken], last, reason)
         if not reason:
             self.written += len(taken)
-
-    async def _end(self, part: Part, ids: list[bytes], last: dict[bytes, bytes], reason: str) -> None:
-        """Take entries from the stream, and from the waiting values those of which `last` names the latest."""
-        keys = [part.stream, part.stream + b":values", lock_of(part.stream), part.stream + b":dead"]
-        pairs = [field for pair in last.items() for field in pair]
-        head = (part.token, GROUP, reason, DEAD_MOST, len(ids))
-        if not await self._store.run(self._done, keys, *head, *ids, *pairs):
-            raise LostLease
-
-
-def _rows(reply: Any) -> list[Any]:
-    """Return the entries of an XREADGROUP reply of either protocol version."""
-    streams = reply.values() if isinstance(reply, dict) else [entries for _, entries in reply or ()]
-    rows: list[Any] = []
-    for entries in streams:
-        # Some versions of the client wrap the entries once more.
-        wrapped = entries and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], list | tuple)
-        rows += entries[0] if wrapped else entries
-    return rows

@@ -16,7 +16,6 @@ from cachetui.patterns.store import Face, bind
 if TYPE_CHECKING:
     from cachetui.patterns.redis_store import RedisStore, Script
 
-GROUP = "flush"
 CHUNK = 500
 """So many updates at most travel in one call."""
 PAUSE_S = 0.01

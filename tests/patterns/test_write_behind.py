@@ -170,6 +170,31 @@ def test_one_flusher_at_a_time_and_the_next_takes_over_what_was_under_way(client
     assert killed.flush() == 0
 
 
+def test_a_flusher_that_lost_its_lease_takes_nothing_more(client: Any, rows: Rows) -> None:
+    queue = WriteBehind(client, "q")
+    first, second = Flusher(client, "q", rows.write), Flusher(client, "q", rows.write)
+    queue.put("a", b"1")
+    assert first.flush() == 1
+    client.delete("lock:behind:{q:0}")  # as if it had been paused until its lease ran out
+    assert second.flush() == 0
+    queue.put("b", b"2")
+    assert first.flush() == 0 and second.flush() == 1 and rows.rows == {"a": b"1", "b": b"2"}
+
+
+def test_a_queue_that_was_flushed_away_is_made_again(client: Any, rows: Rows) -> None:
+    queue = WriteBehind(client, "q")
+    flusher = Flusher(client, "q", rows.write, first_pause_s=0.001, longest_pause_s=0.002)
+    queue.put("a", b"1")
+    assert flusher.flush() == 1
+    for gone in ("behind:{q:0}", "*"):
+        client.flushall() if gone == "*" else client.delete(gone)
+        queue.put(gone, b"2")
+        until(lambda: flusher.flush() == 1, 10)
+    assert len(rows.rows) == 3 and queue.backlog().depth == 0
+    groups = client.xinfo_groups("behind:{q:0}")
+    assert [(group["consumers"], group["pending"]) for group in groups] == [(1, 0)]
+
+
 def test_a_close_writes_what_waits_and_leaves_the_rest(client: Any, rows: Rows) -> None:
     queue = WriteBehind(client, "q", partitions=2)
     flusher = Flusher(client, "q", rows.write, partitions=2, batch=10)
@@ -239,7 +264,7 @@ def test_a_paused_flusher_writes_nothing_old_over_what_is_newer(
     with redis7.client() as client:
         queue = WriteBehind(client, "q", partitions=2)
         queue.put("a", b"1")
-        paused = start("flush", redis7.port, path, 0.2)
+        paused = start("flush_once", redis7.port, path, 0.2)
         paused.hear("writing")
         paused.pause()
         queue.put("a", b"2")
@@ -247,7 +272,7 @@ def test_a_paused_flusher_writes_nothing_old_over_what_is_newer(
         until(lambda: flusher.flush() == 0 and queue.backlog().depth == 0, 20)
         paused.resume()
         paused.go_on()
-        paused.process.wait(20)
+        assert paused.hear("done") == "done 0", "it may not say that it is done"
         assert link.execute("SELECT value FROM rows").fetchall() == [(b"2",)]
 
 

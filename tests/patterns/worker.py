@@ -130,5 +130,20 @@ def flush(port: str, path: str, lease_s: str) -> None:
     flusher.close()
 
 
+def flush_once(port: str, path: str, lease_s: str) -> None:
+    """Write one batch, with a wait for a line before the database is touched."""
+
+    def write(updates: list[Any]) -> None:
+        say("writing", len(updates))
+        held()
+        link = database(path)
+        keep(link, updates)
+        link.close()
+
+    flusher = Flusher(redis.Redis(port=int(port)), "q", write, partitions=2, lease_s=float(lease_s))
+    flusher.flush()
+    say("done", flusher.written)
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](*sys.argv[2:])
