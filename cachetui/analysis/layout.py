@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,18 +52,13 @@ def placed(addresses: Sequence[str], replicas: int) -> Placement:
 
 
 def even_shares(count: int) -> list[tuple[int, int]]:
-    """Return all slots in `count` ranges whose sizes differ by one at most.
+    """Return all slots in `count` ranges whose sizes differ by one at most, as redis-cli cuts them.
 
     >>> even_shares(3)
-    [(0, 5460), (5461, 10921), (10922, 16383)]
+    [(0, 5460), (5461, 10922), (10923, 16383)]
     """
-    size, more = divmod(SLOTS, count)
-    shares, at = [], 0
-    for nth in range(count):
-        end = at + size + (nth < more)
-        shares.append((at, end - 1))
-        at = end
-    return shares
+    ends = [round(SLOTS * nth / count) for nth in range(count + 1)]
+    return [(first, last - 1) for first, last in itertools.pairwise(ends)]
 
 
 def _host(address: str) -> str:
