@@ -16,6 +16,7 @@ from cachetui.actions.plan.commands import Command
 from cachetui.actions.tally import Progress, Tally
 from cachetui.config import Target
 from cachetui.errors import CacheError, ServerError, TimedOut, Unreachable
+from cachetui.model import ClientList
 from cachetui.source.base import Source
 from cachetui.text import printable
 
@@ -38,6 +39,19 @@ def sentinel_target(target: Target) -> Target:
         tls=target.tls_of_sentinels,
         service=None,
     )
+
+
+SENTINEL_CLIENT = "sentinel-"
+"""How the connections of a Sentinel are named."""
+
+
+async def watched_by_sentinel(source: Source) -> bool:
+    """Tell whether a Sentinel is connected to this server. What may not be looked at is not warned of."""
+    try:
+        clients = await source.poll("clients")
+    except CacheError:
+        return False
+    return isinstance(clients, ClientList) and any(one.name.startswith(SENTINEL_CLIENT) for one in clients.clients)
 
 
 class FailingOver:

@@ -218,6 +218,14 @@ def _config(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _failover(parser: argparse.ArgumentParser) -> None:
+    _json(parser)
+    parser.add_argument("--to", metavar="HOST:PORT", help="the replica that takes over (a Sentinel chooses by itself)")
+    parser.add_argument("--group", metavar="NAME", help="the Sentinel's group, where it watches several")
+    parser.add_argument("--yes", action="store_true", help="do it; without, only the plan is shown")
+    parser.add_argument("--confirm", metavar="NAME", help="the target's name, where the plan asks for it")
+
+
 def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memcached", action="store_true", help="Memcached instead of Valkey")
     parser.add_argument("--cluster", action="store_true", help="a cluster of six nodes")
@@ -263,6 +271,7 @@ COMMANDS: dict[str, Command] = {
         _cluster,
         "cluster",
     ),
+    "failover": Command("TARGET", "make a replica the primary, and wait for it", "failover", _failover, "failover"),
     "undo": Command("[TARGET] [RECEIPT]", "the way back of what was done last, or of a receipt", "undo", _undo, "undo"),
     "log": Command("", "the journal of what was done", "look", _log, "log"),
     "load": Command("TARGET", "drive a caching pattern against a server, bounded", "load", _load, "load"),

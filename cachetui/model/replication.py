@@ -86,6 +86,8 @@ class Watched:
     offset: int | None = None
     link_up: bool | None = None
     """A replica's link to the primary."""
+    run_id: str = ""
+    """Of two replicas that are alike a Sentinel chooses the one whose id sorts first."""
 
 
 @dataclass(frozen=True, slots=True)

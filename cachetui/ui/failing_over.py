@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cachetui.actions.cluster import mending
+from cachetui.actions.failover import watched_by_sentinel
 from cachetui.actions.plan import Plan
 from cachetui.actions.plan.failover import candidates, plan_failover, plan_sentinel_failover, primary_of
-from cachetui.errors import CacheError, Refused, Unsupported
-from cachetui.model import ClientList, Identity, Topology
+from cachetui.errors import Refused, Unsupported
+from cachetui.model import Identity, Topology
 from cachetui.ui.clustering import reached
 from cachetui.ui.panes.topology import TopologyPane
 from cachetui.ui.screens.dialog import Choice
@@ -16,9 +17,6 @@ from cachetui.ui.screens.dialog import Choice
 if TYPE_CHECKING:
     from cachetui.ui.app import CachetuiApp
     from cachetui.ui.live import Live
-
-SENTINEL_CLIENT = "sentinel-"
-"""How the connections of a Sentinel are named."""
 
 
 async def failed_over(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
@@ -51,16 +49,7 @@ async def _of_replication(app: CachetuiApp, live: Live, identity: Identity, seen
         if chosen is None:
             return None
         to = chosen
-    return plan_failover(identity, live.source.name, seen, to, watched=await watched_by_sentinel(live))
-
-
-async def watched_by_sentinel(live: Live) -> bool:
-    """Tell whether a Sentinel is connected to this server. What may not be looked at is not warned of."""
-    try:
-        clients = await live.source.poll("clients")
-    except CacheError:
-        return False
-    return isinstance(clients, ClientList) and any(one.name.startswith(SENTINEL_CLIENT) for one in clients.clients)
+    return plan_failover(identity, live.source.name, seen, to, watched=await watched_by_sentinel(live.source))
 
 
 async def _of_cluster(app: CachetuiApp, live: Live, identity: Identity, seen: Topology) -> Plan | None:

@@ -24,6 +24,7 @@ from cachetui.source.connect import make_source, open_source
 from tests.contract.redis_targets import until
 from tests.servers.groups import NAME, SentinelGroup, sentinel_group
 from tests.servers.launch import Server
+from tests.servers.program import run
 
 FREE = Guard(read_only=False)
 KINDS = ("redis7", "valkey9")
@@ -202,3 +203,22 @@ async def test_a_replica_that_cannot_catch_up_leaves_all_as_it_was(
         assert source.identity is not None
         with pytest.raises(Refused, match="has no replica"):
             plan_failover(source.identity, source.name, await whole(source, 1))
+
+
+def test_the_command_line_shows_the_plan_first_and_then_does_it(new_server: Callable[..., Server]) -> None:
+    primary = new_server("redis7", "--repl-diskless-sync-delay", "0")
+    lonely = run("failover", primary.url)
+    assert (lonely.code, lonely.out) == (5, "") and "has no replica" in lonely.line()
+    replica = new_server("redis7", "--replicaof", "127.0.0.1", str(primary.port), "--repl-diskless-sync-delay", "0")
+    with primary.client() as client:
+        while client.info("replication").get("slave0", {}).get("state") != "online":
+            pass
+    dry = run("failover", primary.url)
+    assert dry.code == 0 and "dry run" in dry.err and f"hands over to {replica.address}" in dry.out
+    assert primary.command("ROLE")[0] == b"master"  # type: ignore[index]
+    refused = run("failover", primary.url, "--yes", "--read-only")
+    assert refused.code == 5 and "read-only" in refused.err
+    done = run("failover", primary.url, "--yes", "--json")
+    assert done.code == 0 and done.json()["status"] == "success", done.err
+    assert f"{primary.address} follows it" in done.json()["outcome"]["checks"]
+    assert replica.command("ROLE")[0] == b"master"  # type: ignore[index]

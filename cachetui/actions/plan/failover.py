@@ -210,8 +210,8 @@ def _unable(member: Watched) -> str:
 
 
 def _by_sentinel(member: Watched) -> tuple[int, int, str]:
-    """Order replicas as Sentinel does: by priority, then by what they have got."""
-    return member.priority if member.priority is not None else 100, -(member.offset or 0), member.address
+    """Order replicas as Sentinel does: by priority, then by what they have got, then by their id."""
+    return member.priority if member.priority is not None else 100, -(member.offset or 0), member.run_id
 
 
 def _member_words(member: Watched, lag: int | None) -> str:

@@ -200,6 +200,7 @@ def _member(address: str, entries: Sequence[Mapping[str, object]], *, is_primary
         priority=None if is_primary else as_int(entries[0].get("slave-priority")),
         offset=None if is_primary else as_int(entries[0].get("slave-repl-offset")),
         link_up=None if is_primary or not link else link == "ok",
+        run_id=as_text(entries[0].get("runid"), 64),
     )
 
 

@@ -18,7 +18,9 @@ def sentinel(
         nodes += [_sentinel(one, group) for one in group.opinions if not one.myself]
     summary = f"Sentinel watching {len(groups)} group{'s' * (len(groups) != 1)}"
     problems = tuple(problem for group in groups for problem in group.problems)
-    return Topology(taken_at, server, tuple(nodes), summary, problems, _facts(groups), tuple(groups), events)
+    return Topology(
+        taken_at, server, tuple(nodes), summary, problems, _facts(groups), groups=tuple(groups), events=events
+    )
 
 
 def of_groups(
@@ -32,7 +34,7 @@ def of_groups(
     nodes = tuple(_watched(member, group) for group in groups for member in group.members)
     problems = tuple(filter(None, (why, *(problem for group in groups for problem in group.problems))))
     summary = "; ".join(f"{_head(group)}, the primary does not answer" for group in groups)
-    return Topology(taken_at, server, nodes, summary, problems, _facts(groups), tuple(groups), events)
+    return Topology(taken_at, server, nodes, summary, problems, _facts(groups), groups=tuple(groups), events=events)
 
 
 def with_sentinels(seen: Topology, groups: Sequence[SentinelGroup], events: tuple[SentinelEvent, ...]) -> Topology:
