@@ -46,7 +46,10 @@ REDIS = (
     Shot("narrow", (), "hit rate", size=(80, 24), history_s=10),
     Shot("light", (), "page:", theme="light", history_s=30),
 )
-MEMCACHED = (Shot("memcached", (), "page:", history_s=30),)
+MEMCACHED = (
+    Shot("memcached", (), "page:", history_s=30),
+    Shot("slabs", ("2", "6"), "unread", history_s=10),
+)
 
 
 async def take(url: str, shot: Shot) -> None:
