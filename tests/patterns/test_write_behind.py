@@ -188,7 +188,7 @@ def test_a_queue_that_was_flushed_away_is_made_again(client: Any, rows: Rows) ->
     assert flusher.flush() == 1
     for gone in ("behind:{q:0}", "*"):
         client.flushall() if gone == "*" else client.delete(gone)
-        queue.put(gone, b"2")
+        queue.put(f"after {gone}", b"2")
         until(lambda: flusher.flush() == 1, 10)
     assert len(rows.rows) == 3 and queue.backlog().depth == 0
     groups = client.xinfo_groups("behind:{q:0}")
