@@ -171,3 +171,21 @@ def test_any_text_is_a_target_or_one_clear_line(text: str) -> None:
 def test_a_password_never_shows(noise: str) -> None:
     for text in (f"redis://u:{noise}hunter2@h", f"redis://:hunter2{noise}@h:x", f"redis://h?password=hunter2{noise}"):
         assert "hunter2" not in shown(text)
+
+
+def test_sentinels_may_have_tls_of_their_own() -> None:
+    plain = parse_target("redis+sentinel://h/name")
+    assert plain.tls_of_sentinels is None
+    both = parse_target("rediss+sentinel://h/name?ssl_ca_certs=ca.pem")
+    assert both.tls_of_sentinels == both.tls and both.tls is not None and both.tls.ca_file == "ca.pem"
+    servers = parse_target("rediss+sentinel://h/name?sentinel_tls=no")
+    assert servers.tls is not None and servers.tls_of_sentinels is None
+    sentinels = parse_target("redis+sentinel://h/name?sentinel_tls=yes&sentinel_ssl_ca_certs=s.pem")
+    assert sentinels.tls is None and sentinels.tls_of_sentinels is not None
+    assert sentinels.tls_of_sentinels.ca_file == "s.pem" and sentinels.tls_of_sentinels.verify
+    apart = parse_target("rediss+sentinel://h/name?ssl_ca_certs=a&sentinel_ssl_ca_certs=b&sentinel_ssl_password=pw")
+    assert apart.tls is not None and apart.tls_of_sentinels is not None
+    assert (apart.tls.ca_file, apart.tls_of_sentinels.ca_file) == ("a", "b")
+    assert apart.tls.key_password is None and "pw" not in repr(apart)
+    with pytest.raises(BadTarget, match="sentinel_tls is yes or no"):
+        parse_target("redis+sentinel://h/name?sentinel_tls=maybe")
