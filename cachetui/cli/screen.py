@@ -83,7 +83,9 @@ def _demo_on_screen(call: Call, running: Demo, settings: Settings) -> int:
     call.tell("starting a server with a live load ...")
     asyncio.run(running.__aenter__())
     try:
-        return _show(parse_target(running.url), settings, ends_after_s=call.options.duration)
+        # The load of Memcached knows no scenarios.
+        demo = None if call.options.memcached else running
+        return _show(parse_target(running.url), settings, ends_after_s=call.options.duration, demo=demo)
     finally:
         asyncio.run(running.__aexit__(None, None, None))
 
@@ -125,7 +127,7 @@ def _need_terminal(hint: str) -> None:
         raise BadUsage("the dashboard needs a terminal", hint)
 
 
-def _show(target: Target, settings: Settings, *, ends_after_s: float | None = None) -> int:
+def _show(target: Target, settings: Settings, *, ends_after_s: float | None = None, demo: Demo | None = None) -> int:
     """Run the app until it ends."""
     if settings.slow_link:
         # Read once, when Textual is imported.
@@ -135,7 +137,7 @@ def _show(target: Target, settings: Settings, *, ends_after_s: float | None = No
         os.environ["NO_COLOR"] = "1"
     from cachetui.ui.app import CachetuiApp
 
-    app = CachetuiApp(target, settings)
+    app = CachetuiApp(target, settings, demo=demo)
     if ends_after_s is not None:
         _end_later(app, ends_after_s)
     app.run()

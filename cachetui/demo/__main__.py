@@ -2,8 +2,9 @@
 
 It prints one JSON line when the servers answer (`url`, `description`, `directory` and `pid` of the first,
 `directories` and `pids` of all), or one with `error` and `hint` and exit code 1; and one with `ended` and `errors`
-(met by the load, by kind) at its end. It ends when its input is a pipe and reaches its end, on SIGINT, SIGTERM and
-SIGHUP, after `--duration` seconds, or when the server (of several the last that holds data) has ended.
+(met by the load, by kind) at its end. Each line of its input is the id of a scenario: it is played, or ended when it
+is under way. It ends when its input is a pipe and reaches its end, on SIGINT, SIGTERM and SIGHUP, after `--duration`
+seconds, or when the server (of several the last that holds data) has ended.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ async def _supervise(options: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
-    _watch_input(loop, stop)
-    work = asyncio.create_task(_work(options))
+    orders: asyncio.Queue[str] = asyncio.Queue()
+    _watch_input(loop, stop, orders)
+    work = asyncio.create_task(_work(options, orders))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
@@ -59,21 +61,24 @@ async def _supervise(options: argparse.Namespace) -> int:
         return 1
 
 
-def _watch_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """Stop when our input ends, if it is a pipe: whoever started us is gone, however that came about."""
+def _watch_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, orders: asyncio.Queue[str]) -> None:
+    """Take in lines; stop when our input ends, if it is a pipe: whoever started us is gone, however that came about."""
     number = sys.stdin.fileno() if sys.stdin else -1
     if number < 0 or not stat.S_ISFIFO(os.fstat(number).st_mode):
         return
 
     def readable() -> None:
-        if not os.read(number, 4096):
+        came = os.read(number, 4096)
+        for line in came.decode("ascii", "replace").split():
+            orders.put_nowait(line)
+        if not came:
             loop.remove_reader(number)
             stop.set()
 
     loop.add_reader(number, readable)
 
 
-async def _work(options: argparse.Namespace) -> int:
+async def _work(options: argparse.Namespace, orders: asyncio.Queue[str]) -> int:
     group = await _start(options)
     ledger = Ledger()
     reason = "stopped"
@@ -90,11 +95,33 @@ async def _work(options: argparse.Namespace) -> int:
                 "pids": [server.pid for server in group.servers],
             }
         )
-        reason = await _load(group, options, ledger)
+        rehearsing = asyncio.create_task(_rehearse(group, orders))
+        try:
+            reason = await _load(group, options, ledger)
+        finally:
+            await end(rehearsing)
     finally:
         await group.stop()
         _say({"ended": reason, "errors": dict(ledger.errors)})
     return 0 if reason == "duration" else 1
+
+
+async def _rehearse(group: Group, orders: asyncio.Queue[str]) -> None:
+    """Play the scenarios that are asked for; one that is under way is ended instead."""
+    from cachetui.demo.scenarios import SCENARIOS, play
+
+    known, playing = {scenario.id for scenario in SCENARIOS}, dict[str, asyncio.Task[object]]()
+    try:
+        while True:
+            name = await orders.get()
+            before = playing.pop(name, None)
+            if before is not None and not before.done():
+                await end(before)
+            elif name in known and group.reach is not None:
+                playing[name] = asyncio.create_task(play(name, group.reach))
+    finally:
+        for task in playing.values():
+            await end(task)
 
 
 async def _start(options: argparse.Namespace) -> Group:

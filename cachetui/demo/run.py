@@ -88,6 +88,13 @@ class Demo:
         if self._process is not None:
             await asyncio.to_thread(self._process.wait)
 
+    def play(self, name: str) -> None:
+        """Switch a scenario on (see `scenarios`), or off when it is under way. Does nothing once the demo has ended."""
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):  # it has just ended
+                self._process.stdin.write(f"{name}\n".encode())
+                self._process.stdin.flush()
+
     def _spawn(self) -> subprocess.Popen[bytes]:
         # Our own package, also when it is not installed; never modules that lie in the current directory.
         paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]

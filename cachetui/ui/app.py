@@ -31,6 +31,7 @@ from cachetui.ui.line import line, width_of
 from cachetui.ui.theme import pick_theme
 
 if TYPE_CHECKING:
+    from cachetui.demo.run import Demo
     from cachetui.source.base import Source
     from cachetui.ui.live import Live
     from cachetui.ui.panes.keys import KeysPane
@@ -63,9 +64,18 @@ class CachetuiApp(App[None]):
         for row in COMMANDS
     ]
 
-    def __init__(self, target: Target, settings: Settings | None = None, *, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        settings: Settings | None = None,
+        *,
+        source: Source | None = None,
+        demo: Demo | None = None,
+    ) -> None:
         super().__init__(ansi_color=None)
         self.target = target
+        self.demo = demo
+        """Whose server this is, where it can play scenarios."""
         self.settings = settings or Settings()
         self.problems: list[str] = []
         """What is wrong with themes and keymap: told once, after the first paint."""

@@ -14,7 +14,7 @@ from cachetui.model import JournalEntry
 from cachetui.text import from_printable, printable
 from cachetui.ui import narrowing
 from cachetui.ui.browse import Scope
-from cachetui.ui.commands import BY_ID, COMMANDS
+from cachetui.ui.commands import BY_ID, COMMANDS, CommandRow
 from cachetui.ui.panes.journal import JournalPane, what_next
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.panes.pane import TablePane
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 Answer = Callable[["CachetuiApp", "Live"], Awaitable[None]]
 
 INTERVALS_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+REHEARSAL = "demo:"
+"""What the ids of the demo's scenarios begin with."""
 
 
 async def _open(app: CachetuiApp, live: Live) -> None:
@@ -244,9 +247,22 @@ async def _filter(app: CachetuiApp, live: Live) -> None:
         pane.find(before)
 
 
+def rehearsals() -> list[CommandRow]:
+    """Return the demo's scenarios as rows of the palette."""
+    from cachetui.demo.scenarios import SCENARIOS
+
+    return [CommandRow(REHEARSAL + one.id, "", f"demo: {one.title}", one.words) for one in SCENARIOS]
+
+
 async def _palette(app: CachetuiApp, live: Live) -> None:
-    chosen = await app.push_screen_wait(Palette([(row, app.why_not(row)) for row in COMMANDS]))
-    if chosen is not None:
+    rows = [(row, app.why_not(row)) for row in COMMANDS]
+    if app.demo is not None:
+        rows += [(row, "") for row in rehearsals()]
+    chosen = await app.push_screen_wait(Palette(rows))
+    if chosen is not None and app.demo is not None and chosen.startswith(REHEARSAL):
+        app.demo.play(chosen.removeprefix(REHEARSAL))
+        app.say(f"{chosen}: choose it again to end it sooner")
+    elif chosen is not None:
         await app.action_command(chosen)
 
 

@@ -153,6 +153,18 @@ def test_it_survives_whatever_is_done_to_its_data_and_connections() -> None:
     assert errors["OOM"] > 0 and errors["WRONGTYPE"] > 0 and complaints == ""
 
 
+def test_a_scenario_is_switched_on_and_off(demo: Demo, client: Redis) -> None:
+    def players() -> int:
+        return sum(one["name"].startswith("scenario-hot") for one in client.client_list())
+
+    demo.play("no-such-scenario")
+    assert players() == 0
+    demo.play("hot-key")
+    until(lambda: players() == 3, 20)
+    demo.play("hot-key")
+    until(lambda: players() == 0, 20)
+
+
 def test_memcached_is_loaded_too() -> None:
     with Child("--memcached") as child:
         url = child.facts["url"]
