@@ -53,7 +53,8 @@ class TopologyPane(TablePane):
         if topology is None:
             return []
         if topology_cluster.concerns(topology):
-            return topology_cluster.head(topology, scene.findings, width, self.content_size.height)
+            height, plain = self.content_size.height, scene.settings.ascii
+            return topology_cluster.head(topology, scene.findings, width, height, ascii_only=plain)
         lines = [line((text.fit(topology.summary, width), "title"))]
         lines += [line((text.fit("! " + problem, width), "bad")) for problem in topology.problems[:4]]
         return lines

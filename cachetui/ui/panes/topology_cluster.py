@@ -40,10 +40,12 @@ def concerns(topology: Topology) -> bool:
     return is_whole_cluster(topology)
 
 
-def head(topology: Topology, findings: Sequence[Finding], width: int, height: int) -> list[Line]:
+def head(
+    topology: Topology, findings: Sequence[Finding], width: int, height: int, *, ascii_only: bool = False
+) -> list[Line]:
     """Return the verdict, the bar of the slots, and the worst problems with what to do."""
     found = [one for one in findings if one.id.startswith("cluster-")]
-    lines = [_verdict(topology, found, width), coverage(topology, width)]
+    lines = [_verdict(topology, found, width), coverage(topology, width, ascii_only=ascii_only)]
     room = max(0, height - len(lines) - len(topology.nodes) - 2)
     told = [one for one in found if is_checked(one)] or found
     for one in told[:PROBLEMS] if room >= 2 else told[:1]:
@@ -69,9 +71,9 @@ def _verdict(topology: Topology, found: Sequence[Finding], width: int) -> Line:
     return line((word, f"{worst} bold"), (text.fit(f": {problems}; {about}", width - len(word)), ""))
 
 
-def coverage(topology: Topology, width: int) -> Line:
+def coverage(topology: Topology, width: int, *, ascii_only: bool = False) -> Line:
     """Return all slots as one bar: shards take turns in two shades; what is not served, open or lost has its sign."""
-    cells = max(8, width - 8)
+    cells = max(8, width - 13)
     owners: list[int] = [-1] * SLOTS
     lost: set[int] = set()
     opened: set[int] = set()
@@ -93,7 +95,10 @@ def coverage(topology: Topology, width: int) -> Line:
         for style, group in ((style, list(group)) for style, group in groupby(drawn, key=lambda cell: cell[1]))
     ]
     percent = text.percent(100 * sum(owner >= 0 for owner in owners) / SLOTS, 0 if -1 not in owners else 1)
-    return line(("slots ", "muted"), *runs, (f" {percent}" if width - 6 - cells > len(percent) else "", "muted"))
+    shades = str.maketrans("▆▃", "#=") if ascii_only else {}
+    return line(
+        ("slots ", "muted"), *((signs.translate(shades), style) for signs, style in runs), (f" {percent}", "muted")
+    )
 
 
 def _cell(owners: Sequence[int], lost: set[int], opened: set[int], first: int, end: int) -> Span:
