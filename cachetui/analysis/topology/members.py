@@ -93,8 +93,13 @@ def _silent(seen: Topology) -> Iterator[Finding]:
     )
 
 
+def _away(seen: Topology) -> set[str]:
+    """Return the addresses of nodes that are lost, or may be."""
+    return {node.address for node in seen.nodes if has_failed(node) or is_suspected(node) or figures(node).trouble}
+
+
 def _links(seen: Topology) -> Iterator[Finding]:
-    failed = {node.address for node in seen.nodes if has_failed(node) or is_suspected(node)}
+    failed = _away(seen)
     cut = {
         node.address: lost
         for node in seen.nodes
@@ -112,8 +117,14 @@ def _links(seen: Topology) -> Iterator[Finding]:
 
 
 def _replication(seen: Topology) -> Iterator[Finding]:
+    away = _away(seen)
     lost = [
-        node for node in seen.nodes if node.role == "replica" and member(node).link_up is False and not has_failed(node)
+        node
+        for node in seen.nodes
+        if node.role == "replica"
+        and member(node).link_up is False
+        and node.address not in away
+        and node.primary not in away  # that has been said
     ]
     if not lost:
         return

@@ -13,8 +13,8 @@ from cachetui.ui.line import Line, Span, line
 from cachetui.ui.table import Column, Row
 
 COLUMNS = (
-    Column("node", 25),
-    Column("state", 13),
+    Column("node", 24),
+    Column("state", 14),
     Column("keys", 6, "right"),
     Column("memory", 7, "right"),
     Column("ops/s", 6, "right", wide_only=64),
