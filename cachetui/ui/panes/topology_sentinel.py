@@ -62,9 +62,6 @@ def _opinion(one: Opinion, group: SentinelGroup, width: int) -> Line:
 def _event(event: SentinelEvent, now: float, width: int) -> Line:
     style = "accent" if event.name == "+switch-master" else "bad" if event.name in _BAD else ""
     by = f"  ({len(event.sentinels)} Sentinels)" if len(event.sentinels) > 1 else ""
-    words = f"{event.words}{by}"
-    return line(
-        (f"  {text.clock(event.at, now)}  ", "muted"),
-        (text.fit(event.name, min(22, max(8, width // 4))), style),
-        (" " + text.fit(words, max(0, width - 35)), ""),
-    )
+    when, name = f"  {text.clock(event.at, now)}  ", min(22, max(8, width // 4))
+    words = text.fit(f" {event.words}{by}", max(0, width - text.cells(when) - name))
+    return line((when, "muted"), (text.fit(event.name, name), style), (words, ""))
