@@ -40,7 +40,7 @@ POLICIES = ("allkeys-lfu", "allkeys-random")
 RATE = 8000
 """Requests a second to each server."""
 TICK_S = 0.005
-FILLING, WARM_S, BURST_S, AFTER_S = 120_000, 8.0, 8.0, 8.0
+FILLING, WARM_S, BURST_S, AFTER_S = 120_000, 8.0, 12.0, 8.0
 TRIES = 3
 """So often it is watched again when the burst stopped itself: on a busy machine others make a server stumble."""
 MEAN_BUDGET, WORST_BUDGET, COST_BUDGET = 2.0, 4.0, 5.0

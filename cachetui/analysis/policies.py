@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
 
+from cachetui.analysis.table import Table
 from cachetui.model.accesses import GROUPS, Accesses, Rules, Use
 
 POOL = 16
@@ -100,8 +101,7 @@ class Miniature:
         self._place = array("q", [-1]) * len(self.sizes)
         """Where in `members` a key is; -1: not in memory."""
         self.members: list[int] = []
-        self._candidate_place = array("q", [-1]) * len(self.sizes) if self.volatile else self._place
-        self.candidates: list[int] = [] if self.volatile else self.members
+        self.candidates = Table(accesses.rate)
         """The keys that may be evicted: all, or those with a time to live."""
         self._learn_ttls()
 
@@ -119,6 +119,10 @@ class Miniature:
 
     def __contains__(self, key: int) -> bool:
         return self._place[key] >= 0
+
+    def may_go(self, key: int) -> bool:
+        """Tell whether a key is in memory and may be evicted."""
+        return self._place[key] >= 0 and not (self.volatile and self.expires[key] == math.inf)
 
     # What a policy defines.
 
@@ -190,24 +194,22 @@ class Miniature:
         if at_s < math.inf:
             heappush(self._due, (at_s, key))
         if self.volatile and (before < math.inf) is not (at_s < math.inf):
-            if at_s < math.inf:
-                self._candidate_place[key] = len(self.candidates)
-                self.candidates.append(key)
-            else:
-                _take(self.candidates, self._candidate_place, key)
+            (self.candidates.add if at_s < math.inf else self.candidates.remove)(key)
 
     def remove(self, key: int) -> None:
         """Take a key out of memory, whatever the reason."""
+        if self.may_go(key):
+            self.candidates.remove(key)
         self.used -= self.sizes[key]
         _take(self.members, self._place, key)
-        if self.volatile and self._candidate_place[key] >= 0:
-            _take(self.candidates, self._candidate_place, key)
         self.expires[key] = math.inf
 
     def _enter(self, key: int, expires_s: float) -> None:
         self.used += self.sizes[key]
         self._place[key] = len(self.members)
         self.members.append(key)
+        if not self.volatile:
+            self.candidates.add(key)
         self.expires[key] = math.inf
         if expires_s < math.inf:
             self.set_expiry(key, expires_s)
@@ -238,15 +240,9 @@ class Pooled(Miniature):
         raise NotImplementedError
 
     def choose(self, now_s: float) -> int | None:
-        candidates, places, random = self.candidates, self._candidate_place, self.random
-        scores, pool = self.scores, self.pool
-        while candidates:
-            count = len(candidates)
-            if count <= self.rules.samples:
-                looked = list(candidates)
-            else:
-                looked = [candidates[int(random() * count)] for _ in range(self.rules.samples)]
-            for key in looked:
+        candidates, scores, pool = self.candidates, self.scores, self.pool
+        while len(candidates):
+            for key in candidates.some(self.rules.samples, self.random):
                 score = self.score(key, now_s)
                 at = bisect_left(scores, score)
                 if len(scores) >= POOL:
@@ -259,7 +255,7 @@ class Pooled(Miniature):
             while pool:
                 scores.pop()
                 key = pool.pop()
-                if places[key] >= 0:
+                if self.may_go(key):
                     return key
         return None
 
@@ -353,8 +349,7 @@ class AtRandom(Miniature):
     """random: any."""
 
     def choose(self, now_s: float) -> int | None:
-        candidates = self.candidates
-        return candidates[int(self.random() * len(candidates))] if candidates else None
+        return self.candidates.one(self.random) if len(self.candidates) else None
 
 
 class Never(Miniature):

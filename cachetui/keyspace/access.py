@@ -29,8 +29,9 @@ WALKED = 2_000_000
 IDLE_KEYS = 4000
 LEAST = 200
 """Of fewer sampled keys the mean size says nothing."""
-MOST_EXTRA = 0.2
-"""Beyond its own bytes a key takes at most this share of them, and a few bytes: more is something else."""
+EXPIRY_BYTES = 40
+"""What a key's time to live takes in a table of its own."""
+UNSEEN_BYTES = 1024 * 1024
 FILL_S = 1.0
 """A write so soon after a read of the same key is taken for the answer to a miss."""
 
@@ -220,7 +221,8 @@ def assembled(
     began = seen[0].at_s if seen else 0.0
     stories = _stories(seen, index)
     uses, columns = _columns(seen, index)
-    extra = _extra(room, before.keys if before.complete else {})
+    timed = [later is not None and (later.ttl_ms or -1) > 0 for later in after.values()]
+    extra, fixed = _besides(room, before, sum(timed) / max(1, len(timed)))
     known = [before.keys.get(name) or after.get((db, name)) for db, name in index]
     sizes = _sizes(known, [story.length for story in stories], room, extra)
     early = [before.keys.get(name) if before.complete else None for _, name in index]
@@ -247,7 +249,7 @@ def assembled(
         bytes(exists),
         before.complete,
         max((found.at_s for found in before.keys.values() if not math.isnan(found.at_s)), default=-math.inf),
-        room.fixed_bytes,
+        fixed,
         room.memory_bytes,
         room.rules,
     )
@@ -331,16 +333,21 @@ def _sizes(known: Sequence[Measured | None], lengths: Sequence[int], room: Room,
     )
 
 
-def _extra(room: Room, before: dict[bytes, Measured]) -> float:
-    """Return what a key takes besides what MEMORY USAGE tells: its share of the tables, and of the one of expiries."""
-    sizes = [known.size_bytes for known in before.values() if known.size_bytes is not None]
+def _besides(room: Room, before: Before, timed: float) -> tuple[float, int]:
+    """Return what a key takes besides what MEMORY USAGE tells, and what no keys take.
+
+    `timed` is the share of keys with a time to live. What then is still not accounted for is taken to be
+    buffers and the like, up to `UNSEEN_BYTES`; more than that grows with the keys.
+    """
     keys = max(4, room.keys)
-    if len(sizes) >= LEAST:
-        mean = statistics.fmean(sizes)
-        return min(max(room.key_bytes / keys - mean, 0.0), MOST_EXTRA * mean + 64)
     # A pointer for each place of the table, and there are powers of two of them.
-    places = 1 << (keys - 1).bit_length()
-    return 8 * places / keys
+    each = 8 * (1 << (keys - 1).bit_length()) / keys + timed * EXPIRY_BYTES
+    sizes = [known.size_bytes for known in before.keys.values() if known.size_bytes is not None]
+    if not before.complete or len(sizes) < LEAST:
+        return each, room.fixed_bytes
+    unseen = room.key_bytes - keys * (statistics.fmean(sizes) + each)
+    fixed = min(max(0.0, unseen), UNSEEN_BYTES)
+    return each + max(0.0, unseen - fixed) / keys, room.fixed_bytes + round(fixed)
 
 
 def _line(pairs: Sequence[tuple[int, int]]) -> tuple[float, float]:

