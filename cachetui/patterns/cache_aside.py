@@ -50,8 +50,8 @@ class CacheAsideCore:
     - A stale load never overwrites: a value is stored only under a lease that `invalidate`, a `WriteThrough` and a
       later lease end. A process that was paused, and one whose load began before a change, store nothing.
     - When `invalidate` has returned, here or in any process, the keys are gone from the cache, a get that starts
-      afterwards gets nothing that was read before, and no load that began before stores. It
-      raises if the cache did not confirm, in both modes, because an old value might still be there.
+      afterwards gets nothing that was read before, and no load that began before stores. It raises if the cache did
+      not confirm, in both modes, because an old value might still be there.
     - A get returns a value at most `ttl_s * (1 + jitter) + stale_s` old (by this machine's clock), plus its own time.
     - The loader's error reaches every get that waited for that load, and is never stored. While a value is stale, a
       loader that fails is tried again after `lease_s` and the stale value is returned.
@@ -62,7 +62,8 @@ class CacheAsideCore:
       others. With threads the limit is the client's own `socket_timeout`: set one, and retries to none.
 
     Not guaranteed: a failover of Redis may lose an `invalidate` that was confirmed (replication is not synchronous);
-    then an old value lives at most its time. Under Memcached times are whole seconds.
+    then an old value lives at most its time. While the cache gives no answer, a get may share a load that began
+    before it. Under Memcached times are whole seconds. On Redis the client's user needs EVALSHA and EVAL.
     """
 
     _face: Face
