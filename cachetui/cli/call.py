@@ -123,10 +123,22 @@ async def opened(target: Target) -> AsyncIterator[Source]:
         await source.close()
 
 
+async def _without_opening(target: Target, kind: Kind) -> tuple[str, Polled]:
+    from cachetui.source.connect import make_source
+
+    source = make_source(target)
+    try:
+        return source.name, await source.poll(kind)
+    finally:
+        await source.close()
+
+
 def poll_once(target: Target, kind: Kind) -> tuple[str, Polled]:
     """Return the source's name and one snapshot of `kind`. Raises CacheError, KeyboardInterrupt."""
 
     async def inside() -> tuple[str, Polled]:
+        if target.kind == "sentinel" and kind == "topology":
+            return await _without_opening(target, kind)  # the Sentinels tell it though the primary be down
         async with opened(target) as source:
             if kind == "slowlog" and (why := source.why_not("slowlog")):
                 raise Unsupported(f"{source.name}: {why}")

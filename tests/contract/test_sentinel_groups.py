@@ -14,7 +14,7 @@ from cachetui.errors import AuthFailed, Unreachable
 from cachetui.model import SentinelGroup as Seen
 from cachetui.model import Topology
 from cachetui.source.base import Source
-from cachetui.source.connect import open_source
+from cachetui.source.connect import make_source, open_source
 from tests.contract.redis_targets import until
 from tests.servers import launch
 from tests.servers.groups import NAME, PASSWORD, SENTINEL_PASSWORD, SentinelGroup, sentinel_group
@@ -184,6 +184,10 @@ async def test_all_servers_are_down_and_then_the_sentinels_too_and_all_come_back
         topology, seen = await until_seen(source, lambda _, seen: any("o_down" in one.flags for one in seen.members))
         assert seen.primary == before and "does not answer" in topology.summary
         assert any("o_down" in problem for problem in topology.problems)
+        newcomer = make_source(parse_target(group.url))
+        topology, seen = await until_seen(newcomer, lambda _, seen: seen.answered)
+        await newcomer.close()
+        assert seen.primary == before and topology.problems
         for watcher in group.watchers:
             watcher.kill()
         await group.heal()
