@@ -176,14 +176,17 @@ async def test_names_of_all_bytes_are_listed_found_and_deleted(memcached: Server
         assert plain.dump() == {}
 
 
-async def test_a_reader_who_is_far_behind_holds_nobody_up(memcached: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reader_who_is_far_behind_holds_nobody_up(
+    new_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What waits goes to a file; the crawler is free as soon as the dump is read."""
     monkeypatch.setattr(backlog, "IN_MEMORY", 2000)
     monkeypatch.setattr(walk, "CHUNK_BYTES", 16 * 1024)
     names = [b"key:%d" % at for at in range(30_000)]
-    with Plain(memcached) as plain:
+    server = new_server("memcached")
+    with Plain(server) as plain:
         plain.fill(names)
-        async with source_of(memcached) as source:
+        async with source_of(server) as source:
             enumeration = source.enumeration(sink := Names(lambda: enumeration.pause()))  # noqa: PLW0108 - not there yet
             running = asyncio.create_task(enumeration.run())
 

@@ -68,11 +68,18 @@ class Connection:
     @property
     def local_name(self) -> str:
         """Our end as the server names it in `stats conns`; empty for a unix socket."""
+        if not self.peer:
+            return ""
+        return f"tcp6:{self.peer}" if self.peer.startswith("[") else f"tcp:{self.peer}"
+
+    @property
+    def peer(self) -> str:
+        """Our end as `host:port`; empty for a unix socket."""
         name = self._writer.get_extra_info("sockname")
         if not isinstance(name, tuple):
             return ""
         host, port = name[0], name[1]
-        return f"tcp6:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}"
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def send(self, data: bytes) -> None:
         """Write `data`. It is not awaited to be taken: the replies are read meanwhile."""

@@ -88,6 +88,7 @@ async def read_facts(connection: Connection, key: bytes) -> KeyFacts:
         has_ttl=has_ttl,
         size_bytes=_number(fields.get(b"size")),
         idle_s=_number(fields.get(b"la")),
+        encoding=f"slab class {slab}" if (slab := _number(fields.get(b"cls"))) is not None else None,
         note="never fetched" if fields.get(b"fetch") == b"no" else "",
     )
 
@@ -230,6 +231,7 @@ def _with_length(facts: KeyFacts, key: bytes, flags: list[bytes], length: int) -
         size_bytes=facts.size_bytes,
         length=length,
         idle_s=facts.idle_s,
+        encoding=facts.encoding,
         note=facts.note if facts.exists else "",
     )
 

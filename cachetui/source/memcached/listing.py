@@ -126,16 +126,22 @@ class MemcachedEnumeration:
         held: dict[int, Server] = {}
         parts = [Part(server.address) for server in self._servers]
 
+        def place(part: Part) -> int:
+            return next(at for at, known in enumerate(parts) if known is part)
+
         def over(part: Part) -> None:
-            at = next(at for at, known in enumerate(parts) if known is part)
             if not loop.is_closed():
-                loop.call_soon_threadsafe(free, at)
+                loop.call_soon_threadsafe(free, place(part))
+
+        def dialed(part: Part, peer: str) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._servers[place(part)].own_peers.append, peer)
 
         def free(at: int) -> None:
             if (server := held.pop(at, None)) is not None:
                 server.dumping.release()
 
-        walk = Walk(parts, self._servers[0].login, self._sink, self._match, over)
+        walk = Walk(parts, self._servers[0].login, self._sink, self._match, over, dialed)
         self._counted, self._marks = Counter(), [(time.monotonic(), 0)]
         counting = asyncio.create_task(self._keep_counting(walk))
         begun = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 BULK_LINES = 4
 """Long pipelines that are under way to one server at the same time; a fifth waits."""
+OWN_PEERS = 64
 REST_S = 1.0
 """Rest after the first failure; it doubles with each further one."""
 REST_MAX_S = 8.0
@@ -42,6 +43,8 @@ class Server:
         self._sent = sent
         self._connection: Connection | None = None
         self._dialed: WeakSet[Connection] = WeakSet()
+        self.own_peers: deque[str] = deque(maxlen=OWN_PEERS)
+        """Our ends of the latest connections, closed ones too: what `watch` tells of them is no news."""
         self._asking = asyncio.Lock()
         self._gate = asyncio.Semaphore(BULK_LINES)
         self._spare: list[Connection] = []
@@ -184,6 +187,7 @@ class Server:
         self._sent["version"] += 1
         connection = await connect(self.address, self.login, receive_bytes=receive_bytes)
         self._dialed.add(connection)
+        self.own_peers.append(connection.peer)
         return connection
 
     def close(self) -> None:

@@ -60,6 +60,8 @@ class Walk:
     match: bytes | None
     over: Callable[[Part], None]
     """Called when the dump of a server has ended or failed, and its crawler is free; perhaps more than once."""
+    dialed: Callable[[Part, str], None]
+    """Called with our end of each connection that is made."""
     seen: int = 0
     """Names handed over."""
     sent: Counter[str] = field(default_factory=Counter)
@@ -156,7 +158,7 @@ class Walk:
 
         try:
             begun = await begin(
-                lambda: self._dial(part.address),
+                lambda: self._dial(part),
                 self._count,
                 name=str(part.address),
                 timeout_s=self.login.timeout_s,
@@ -169,9 +171,11 @@ class Walk:
         part.total = whole(begun.general.get("curr_items"))
         return begun
 
-    async def _dial(self, address: Address) -> Connection:
+    async def _dial(self, part: Part) -> Connection:
         self._count("version")
-        return await connect(address, self.login, chunk_bytes=CHUNK_BYTES)
+        connection = await connect(part.address, self.login, chunk_bytes=CHUNK_BYTES)
+        self.dialed(part, connection.peer)
+        return connection
 
     def _count(self, name: str) -> None:
         self.sent[name] += 1

@@ -145,9 +145,12 @@ class Watch:
             words = self._connection_words(fields) if kind.startswith(b"conn_") else unquote_to_bytes(fields[b"key"])
         except (KeyError, ValueError):
             return  # "OK", or a kind of line that is about nothing
+        ours = self._peers.get(handle) in self._server.own_peers
         client = self._peers.get(handle) or (f"fd {printable(handle, 12)}" if handle else "")
         if kind == b"conn_close":
             self._peers.pop(handle, None)
+        if ours and kind.startswith(b"conn_"):
+            return
         self._events.append(SlowEntry(next(_ids), at, None, (words,), client=client, event=event_name(fields)))
 
     def _connection_words(self, fields: dict[bytes, bytes]) -> bytes:

@@ -295,7 +295,7 @@ def _memcached_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, st
             "reclaimed",
             (_rate(scene, "reclaimed_total"), ""),
             "",
-            f"expired  by crawler {also('crawler_reclaimed')}",
+            f"of expired  crawler {also('crawler_reclaimed')}",
         ),
         ("cas", (also("cas_hits"), ""), "", f"refused {also('cas_badval')}  deleted {also('delete_hits')}"),
         (
@@ -305,10 +305,10 @@ def _memcached_rows(scene: Scene, stats: Stats) -> list[tuple[str, Span, str, st
             f"by writers  no memory {text.rate(refused)}",
         ),
         (
-            "connects",
-            (_rate(scene, "connections_total"), ""),
+            "refused",
+            (text.count(stats.rejected_connections_total), ""),
             "",
-            f"refused {text.count(stats.rejected_connections_total)}  waited {text.count(stats.listen_disabled_total)}",
+            f"connections  had to wait {text.count(stats.listen_disabled_total)}",
         ),
         ("threads", (text.count(stats.threads), ""), "", f"yields {_rate(scene, 'conn_yields_total')}"),
     ]
