@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 
@@ -21,20 +21,29 @@ from tests.servers.sixfold import Sixfold, sixfold
 LIMIT_S = 40.0
 
 
-@pytest.fixture(scope="module", params=["redis7", "valkey9"])
-def shared(request: pytest.FixtureRequest) -> Iterator[Sixfold]:
-    with sixfold(request.param) as running:
-        yield running
+@pytest.fixture(scope="module")
+def clusters() -> Iterator[Callable[[str], Sixfold]]:
+    """Each kind's cluster, started when it is first wanted."""
+    with ExitStack() as stack:
+        running: dict[str, Sixfold] = {}
+
+        def get(kind: str) -> Sixfold:
+            if kind not in running:
+                running[kind] = stack.enter_context(sixfold(kind))
+            return running[kind]
+
+        yield get
 
 
-@pytest.fixture
-def six(shared: Sixfold) -> Iterator[Sixfold]:
+@pytest.fixture(params=["redis7", "valkey9"])
+def six(request: pytest.FixtureRequest, clusters: Callable[[str], Sixfold]) -> Iterator[Sixfold]:
     """The cluster, well and empty."""
-    shared.mend()
-    for node in shared.primaries():
+    running = clusters(request.param)
+    running.mend()
+    for node in running.primaries():
         node.command("FLUSHALL")
-    yield shared
-    shared.mend()
+    yield running
+    running.mend()
 
 
 @asynccontextmanager
@@ -74,6 +83,19 @@ async def becomes(source: Source, what: Callable[[Topology], object]) -> Topolog
         except CacheError as error:
             assert time.monotonic() < deadline, error
         assert time.monotonic() < deadline, "waited in vain"
+
+
+class Names:
+    """Takes in what an enumeration finds."""
+
+    def __init__(self) -> None:
+        self.found: set[bytes] = set()
+
+    def add(self, keys: Sequence[bytes]) -> None:
+        self.found.update(keys)
+
+    def clear(self) -> None:
+        self.found.clear()
 
 
 def node_at(seen: Topology, server: Server) -> Node:
@@ -176,6 +198,10 @@ async def test_a_killed_primary_is_replaced_and_no_figure_jumps(six: Sixfold) ->
         assert after.uptime_s is not None and before.uptime_s is not None and after.uptime_s >= before.uptime_s
         value = await source.value(b"key:1")
         assert value.items[0].data == b"x"
+        assert (await source.flags(["get"]))["get"] and await source.policies()
+        names = Names()
+        await source.enumeration(names).run()
+        assert len(names.found) == 300
 
         victim.start()
         await becomes(
@@ -184,7 +210,7 @@ async def test_a_killed_primary_is_replaced_and_no_figure_jumps(six: Sixfold) ->
         )
 
 
-@pytest.mark.parametrize("shared", ["valkey9"], indirect=True)
+@pytest.mark.parametrize("six", ["valkey9"], indirect=True)
 async def test_a_stopped_node_delays_nobody_and_its_figures_age(six: Sixfold) -> None:
     victim = six.replica_of(six.primaries()[0])
     async with whole(six.url) as source:
@@ -212,7 +238,7 @@ async def test_a_stopped_node_delays_nobody_and_its_figures_age(six: Sixfold) ->
         await becomes(source, lambda seen: node_at(seen, victim).state == "online")
 
 
-@pytest.mark.parametrize("shared", ["valkey9"], indirect=True)
+@pytest.mark.parametrize("six", ["valkey9"], indirect=True)
 async def test_all_nodes_down_and_up_again(six: Sixfold) -> None:
     write(six, 30)
     async with whole(six.url) as source:
@@ -230,7 +256,7 @@ async def test_all_nodes_down_and_up_again(six: Sixfold) -> None:
         assert (await stats_of(source)).keys is not None
 
 
-@pytest.mark.parametrize("shared", ["redis7"], indirect=True)
+@pytest.mark.parametrize("six", ["redis7"], indirect=True)
 async def test_without_a_majority_it_says_so(six: Sixfold) -> None:
     first, second, third = six.primaries()
     alone = [first, six.replica_of(first)]
@@ -247,6 +273,7 @@ async def test_without_a_majority_it_says_so(six: Sixfold) -> None:
         await becomes(source, lambda seen: not found_in(seen).keys() - {"cluster-same-host"})
 
 
+@pytest.mark.parametrize("six", ["valkey9"], indirect=True)
 async def test_lists_of_all_nodes_are_merged_and_named(six: Sixfold) -> None:
     for node in six.nodes:
         node.command("CONFIG", "SET", "slowlog-log-slower-than", "0")
@@ -293,7 +320,7 @@ async def test_one_node_alone_primary_or_replica(six: Sixfold) -> None:
             source.node("?:7000")
 
 
-@pytest.mark.parametrize("shared", ["redis7"], indirect=True)
+@pytest.mark.parametrize("six", ["redis7"], indirect=True)
 async def test_a_node_that_announces_another_port_is_found_through_the_seeds(six: Sixfold) -> None:
     hidden = six.replica_of(six.primaries()[0])
     wrong = str(free_port())
@@ -315,15 +342,19 @@ async def test_a_node_that_announces_another_port_is_found_through_the_seeds(six
         six.mend()
 
 
-async def test_a_cluster_with_a_password() -> None:
-    with sixfold("redis7") as guarded:
-        for node in guarded.nodes:
-            node.command("CONFIG", "SET", "masterauth", "hunter2", "requirepass", "hunter2")
-        address = guarded.nodes[4].address
-        async with whole(f"redis+cluster://:hunter2@{address}") as source:
+@pytest.mark.parametrize("six", ["redis7"], indirect=True)
+async def test_a_cluster_with_a_password(six: Sixfold) -> None:
+    for node in six.nodes:
+        node.command("CONFIG", "SET", "masterauth", "hunter2", "requirepass", "hunter2")
+    try:
+        async with whole(f"redis+cluster://:hunter2@{six.nodes[4].address}") as source:
             seen = await seen_by(source)
             assert len(seen.nodes) == 6 and all(node.state == "online" for node in seen.nodes)
             assert (await stats_of(source)).keys == 0
             alone = source.node(seen.nodes[0].address)
             assert (await stats_of(alone)).server.role == "primary"
             await alone.close()
+    finally:
+        for node in six.nodes:
+            with node.client(password="hunter2") as client:
+                client.execute_command("CONFIG", "SET", "masterauth", "", "requirepass", "")

@@ -5,25 +5,20 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import ChainMap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from redis.crc import key_slot
 
 from cachetui.config import Address, Target
 from cachetui.errors import CacheError, ServerError, Unreachable
-from cachetui.model import KeyFacts, KeyFactsList, NodeSettings, SettingsByNode, Topology, Value
-from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Check, Command, Kind, Polled
-from cachetui.source.redis.clusterwide import DOOR, Clusterwide, candidates, found_at
-from cachetui.source.redis.narrowed import NodeSource, target_of
-from cachetui.source.redis.nodes import gathered, not_found
-from cachetui.source.redis.polls import PolledServer
+from cachetui.model import KeyFacts, KeyFactsList, Topology, Value
+from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Check, Command
 from cachetui.source.redis.positions import first_key
 from cachetui.source.redis.scanner import Places, cluster_places
-from cachetui.source.redis.session import Arrival
 from cachetui.source.redis.source import RedisSource
 from cachetui.source.redis.topology import SLOTS
+from cachetui.source.redis.wide import WideSource
 
 FRESH_S = 30.0
 """How long the map of slots is believed; a MOVED or a lost node ends it at once."""
@@ -31,8 +26,6 @@ REDIRECTS = 4
 """How often one command is sent on. The nodes that did so have not carried it out."""
 WRITTEN_S = 10.0
 """A node counts as written to for so long after the last command."""
-SOUGHT_S = 30.0
-"""A node that is not where the cluster says is looked for elsewhere once in so long."""
 GUIDES = 5
 """Other nodes that are asked for the map when the one that told it last is silent."""
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
@@ -49,13 +42,11 @@ class _Redirection:
     """The slot is on its way there: the node takes the command only behind an ASKING."""
 
 
-class RoutedSource(RedisSource):
-    """A `RedisSource` that knows, when its server is a node of a cluster, which node serves which key."""
+class RoutedSource(WideSource):
+    """A `WideSource` that knows, when its server is a node of a cluster, which node serves which key."""
 
     def __init__(self, target: Target, *, protocol: int = 3) -> None:
         super().__init__(target, protocol=protocol)
-        self._protocol = protocol
-        self._nodes: dict[str, RedisSource] = {}
         self._serving: list[str] = []
         """By slot the address that serves it; "" is this node, or nobody known."""
         self._read_at = -FRESH_S
@@ -64,77 +55,6 @@ class RoutedSource(RedisSource):
         """Who told the map last."""
         self._written: dict[str, float] = {}
         """When something was last sent to each node."""
-        self._called = ""
-        """What the other nodes call this one."""
-        self._whole: Clusterwide | None = None
-        self._elsewhere: dict[str, Address] = {}
-        """Where nodes were found that are not where the cluster says."""
-        self._sought: dict[str, float] = {}
-        self._seeking: set[asyncio.Task[None]] = set()
-
-    async def close(self) -> None:
-        """Close every connection, to every node."""
-        for task in self._seeking:
-            task.cancel()
-        await asyncio.gather(*self._seeking, return_exceptions=True)
-        if self._whole is not None:
-            await self._whole.close()
-        for source in list(self._nodes.values()):
-            await source.close()
-        await super().close()
-
-    @property
-    def denied(self) -> Mapping[str, CacheError]:
-        """What any node refused."""
-        return ChainMap(self._session.denied, *(node._session.denied for node in self._nodes.values()))
-
-    def _arrived(self, arrival: Arrival) -> None:
-        super()._arrived(arrival)
-        if self.identity is not None and self.identity.mode == "cluster":
-            # Through whichever node we came: what is looked at is the whole.
-            self.identity = replace(self.identity, role=None)
-
-    async def poll(self, kind: Kind) -> Polled:
-        """Return a new snapshot of `kind`; of a cluster over all of its nodes."""
-        if not await self._in_cluster():
-            return await super().poll(kind)
-        assert self.identity is not None
-        if self._whole is None:
-            self._whole = Clusterwide(self._at, entry="", timeout_s=self._target.timeout_s, missed=self._missed)
-        return await self._whole.poll(kind, self.identity)
-
-    def node(self, address: str) -> NodeSource:
-        """Return a source of its own for one node, wherever it was found. Raises BadTarget."""
-        if self._whole is not None and self._whole.is_entry(address):
-            target = self._target_for(self._session.address)
-        elif address in self._elsewhere:
-            target = self._target_for(self._elsewhere[address])
-        else:
-            target = target_of(self._target, address)
-        return NodeSource(target, protocol=self._protocol)
-
-    def _at(self, place: str) -> PolledServer:
-        """Return who is polled at a place: our own connections are for the keys, and know no role in a cluster."""
-        return self if place == DOOR else self._node(place or str(self._session.address))
-
-    def _missed(self, address: str, hostname: str, node_id: str) -> None:
-        """Look for a node elsewhere, that does not answer where the cluster says."""
-        now = time.monotonic()
-        if now - self._sought.get(node_id, -SOUGHT_S) < SOUGHT_S:
-            return
-        self._sought[node_id] = now
-        task = asyncio.create_task(self._seek(address, hostname, node_id), name=f"seek {address}")
-        self._seeking.add(task)
-        task.add_done_callback(self._seeking.discard)
-
-    async def _seek(self, address: str, hostname: str, node_id: str) -> None:
-        places = candidates(address, hostname, self._session.address, self._target.addresses)
-        found = await found_at(places, node_id, lambda place: RedisSource(self._target_for(place)))
-        if found is not None:
-            self._elsewhere[address] = found
-            stale = self._nodes.pop(address, None)
-            if stale is not None:
-                await stale.close()
 
     async def facts(self, keys: Sequence[bytes], *, size: bool = True) -> KeyFactsList:
         """Return the facts of `keys`, asked of the nodes that serve them."""
@@ -180,33 +100,6 @@ class RoutedSource(RedisSource):
                 replies[at], places[at] = reply, due[at].place
         return replies
 
-    async def settings(self, pattern: str = "*") -> SettingsByNode:
-        """Return the settings of every node of the cluster, or of the server with its primary and its replicas."""
-        if await self._in_cluster():
-            return await self._settings_everywhere(pattern)
-        own = await super().settings(pattern)
-        try:
-            known = await self.poll("topology")
-        except CacheError as error:
-            return not_found(own, error)
-        assert isinstance(known, Topology)
-        self._called = "" if self._target.kind == "sentinel" else self._called_here(known)
-        return await gathered(own, known.nodes, lambda address: self._node(address).settings(pattern))
-
-    async def _settings_everywhere(self, pattern: str) -> SettingsByNode:
-        known = await self.poll("topology")
-        assert isinstance(known, Topology) and self.identity is not None
-        self._called = self._called_here(known)
-        nobody = SettingsByNode(time.time(), self.identity, (NodeSettings("", ""),))
-        strangers = [replace(node, myself=False) for node in known.nodes]
-
-        async def read(address: str) -> SettingsByNode:
-            place = "" if address == self._called else self._known_as(address)
-            return await self._node(place or str(self._session.address)).settings(pattern)
-
-        found = await gathered(nobody, strangers, read)
-        return replace(found, nodes=tuple(replace(n, myself=n.address == self._called) for n in found.nodes[1:]))
-
     async def _places(self, *, replicas: bool) -> Places:
         try:
             places = await super()._places(replicas=replicas)
@@ -224,10 +117,6 @@ class RoutedSource(RedisSource):
     def _moved_places(self) -> list[tuple[str, str, Address]]:
         parts = ((place.rpartition(":"), found) for place, found in self._elsewhere.items())
         return [(host, port, found) for (host, _, port), found in parts if port.isdigit()]
-
-    @staticmethod
-    def _called_here(known: Topology) -> str:
-        return next((node.address for node in known.nodes if node.myself), "")
 
     async def execute_on(self, address: str, commands: Sequence[Command]) -> list[object]:
         """Like `execute`, on the node of that address."""
@@ -262,11 +151,6 @@ class RoutedSource(RedisSource):
         return await (super().transact if node is self else node.transact)(watched, checks, commands)
 
     # Where keys are
-
-    async def _in_cluster(self) -> bool:
-        if self.identity is None:
-            await self.open()
-        return self.identity is not None and self.identity.mode == "cluster"
 
     async def _of(self, key: bytes) -> RedisSource:
         if not await self._in_cluster():
@@ -369,29 +253,6 @@ class RoutedSource(RedisSource):
 
     def _place(self, key: bytes) -> str:
         return self._serving[key_slot(key)]
-
-    def _known_as(self, address: str) -> str:
-        own = self.identity.address if self.identity else ""
-        return "" if address in (own, str(self._session.address)) else address
-
-    def _node(self, place: str) -> RedisSource:
-        if not place:
-            return self
-        if place not in self._nodes:
-            node = self._nodes[place] = RedisSource(self._target_at(place), protocol=self._protocol)
-            node._session.sent = self._session.sent  # what looking costs is told for all of them
-        return self._nodes[place]
-
-    def _target_at(self, place: str) -> Target:
-        """Return the target of one node alone; "" is the one that we came by."""
-        if place in ("", str(self._session.address)):
-            return self._target_for(self._session.address)
-        host, _, port = place.rpartition(":")
-        announced = Address(host.strip("[]"), int(port) if port.isdigit() else 0)
-        return self._target_for(self._elsewhere.get(place, announced))
-
-    def _target_for(self, address: Address) -> Target:
-        return replace(self._target, kind="redis", addresses=(address,), service=None)
 
     async def _learn(self) -> None:
         """Read the map of slots when it is old. An old one is kept where no node tells a new one."""

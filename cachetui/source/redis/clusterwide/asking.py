@@ -77,6 +77,8 @@ class Clusterwide:
         self._stuck: set[str] = set()
         """Places whose last answer did not come in time: they wait outside the gate."""
         self._entry_id = ""
+        self.answering: list[str] = []
+        """Places of the nodes that answered last."""
 
     async def close(self) -> None:
         """Stop asking; the connections are their owner's."""
@@ -178,6 +180,7 @@ class Clusterwide:
         errors = [answer.error for answer in found.values() if answer.error is not None]
         self._trouble = bool(errors) or len(found) < len(places)
         self._lost = len(errors) == len(found)
+        self.answering = [places[node_id] for node_id, answer in found.items() if answer.error is None]
         if found and len(errors) == len(found):
             raise self._nobody(errors[0], len(found))
         if not found:
