@@ -16,6 +16,7 @@ from redis.exceptions import ResponseError
 from cachetui.demo.actors import FIRST_PAUSE_S, TROUBLES, Ledger, Pace, Reach, repeat, run_all, send
 from cachetui.demo.servers import MAXMEMORY_BYTES
 from cachetui.demo.shop import PAGE_PREFIX, Command, Shop, session_name
+from cachetui.demo.stock import keep_stock
 from cachetui.patterns.aio import CacheAside, CircuitBreaker
 
 FULL_SHARE = 0.97
@@ -56,6 +57,7 @@ class Workload:
         await self._fill()
         actors = [self._web("web-1"), self._web("web-2"), self._worker(), self._cron()]
         actors += [self._consumer(), self._producer(), self._subscriber()]
+        actors.append(keep_stock(self._client, self._rng("stock"), self.ledger))
         await run_all(actors)
 
     def _rng(self, name: str) -> random.Random:

@@ -4,6 +4,8 @@ Here are the classes for threads; `cachetui.patterns.aio` has the same names for
 (`Redis`, Sentinel's, `RedisCluster`) and pymemcache clients, and load only the library of the client they are given.
 """
 
+import logging
+
 from cachetui.patterns.breaker import CircuitBreaker
 from cachetui.patterns.codec import Codec, Json, MessagePack, Raw
 from cachetui.patterns.counts import Counts
@@ -37,3 +39,6 @@ __all__ = [
     "WriteThrough",
     "cached",
 ]
+
+# Without a program's own logging nothing is written anywhere: stderr belongs to the program.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
