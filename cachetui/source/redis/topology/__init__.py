@@ -2,7 +2,8 @@
 
 from cachetui.model.slots import SLOTS
 from cachetui.source.redis.topology.cluster import cluster
-from cachetui.source.redis.topology.replication import from_role, replication
+from cachetui.source.redis.topology.replication import replication
+from cachetui.source.redis.topology.role import from_role
 from cachetui.source.redis.topology.sentinel import of_groups, sentinel, with_sentinels
 from cachetui.source.redis.topology.words import address_of, as_text_lines
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cachetui.model import Identity, Node, Replication, Topology
-from cachetui.source.redis.info import Info, parse_replicas, role_word
-from cachetui.source.redis.replies import as_int, as_list, as_text
+from cachetui.source.redis.info import Info, parse_replicas
+from cachetui.source.redis.replies import as_int
 from cachetui.source.redis.topology.words import address_of
 from cachetui.text import clock, duration, size
 
@@ -259,7 +259,7 @@ def _troubles(node: Node, tree: _Tree) -> Iterator[str]:
     elif own is not None and node.primary and own.link_up is False:
         yield from _link_troubles(node, own, tree)
     elif node.primary and node.state != "online":
-        yield f"{name} is not online: {_STATES.get(node.state, node.state)}{sync_words(node, tree_saving(tree, node))}"
+        yield f"{name} is not online: {_STATES.get(node.state, node.state)}{sync_words(node, _saving(tree, node))}"
     elif node.primary and node.lag_s is not None and node.lag_s > SILENT_S:
         yield f"{name} has not answered for {duration(node.lag_s)}"
     if own is None:
@@ -278,13 +278,13 @@ def _link_troubles(node: Node, own: Replication, tree: _Tree) -> Iterator[str]:
     whose = "" if node.myself else f"replica {node.address}: "
     since = f" for {duration(own.link_down_s)}" if own.link_down_s is not None else ""
     if own.sync_running:
-        words = sync_words(node, tree_saving(tree, node))
+        words = sync_words(node, _saving(tree, node))
         yield f"{whose}a full synchronisation is running{words}"
         return
     yield f"{whose}the link to the primary {node.primary} is down{since}{_way_back(node, tree)}"
 
 
-def tree_saving(tree: _Tree, node: Node) -> Replication | None:
+def _saving(tree: _Tree, node: Node) -> Replication | None:
     """Return what the primary of a replica says of the copy it makes."""
     report = tree.reports.get(node.primary)
     return reading(report.info) if report is not None and report.info.fields else None
@@ -367,32 +367,6 @@ def _facts(info: Info, me: Replication) -> tuple[tuple[str, str], ...]:
 
 def _named(info: Info, *names: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, info.fields[name]) for name in names if name in info.fields)
-
-
-def from_role(reply: object, server: Identity, taken_at: float) -> Topology:
-    """Return what ROLE tells where INFO is denied."""
-    parts = as_list(reply)
-    word = role_word(parts[0]) if parts else None
-    if word == "replica" and len(parts) >= 5:
-        primary = address_of(as_text(parts[1]), as_int(parts[2]))
-        state = as_text(parts[3])
-        nodes: tuple[Node, ...] = (
-            Node(primary, "primary", "online" if state == "connected" else "unknown", note="as this replica sees it"),
-            Node(server.address, "replica", state, myself=True, primary=primary, offset=as_int(parts[4])),
-        )
-        problems = () if state == "connected" else (f"the link to the primary {primary} is not up: {state}",)
-        return Topology(taken_at, server, nodes, f"replica of {primary}, {state}", problems)
-    offset = as_int(parts[1]) if len(parts) > 1 else None
-    me = Node(server.address, word or "server", myself=True, offset=offset)
-    replicas = []
-    for entry in as_list(parts[2]) if len(parts) > 2 else []:
-        host, port, at = [*as_list(entry), None, None, None][:3]
-        where, seen = address_of(as_text(host), as_text(port)), as_int(at)
-        lag = max(0, offset - seen) if offset is not None and seen is not None else None
-        replicas.append(Node(where, "replica", primary=server.address, offset=seen, lag_bytes=lag))
-    number = len(replicas)
-    summary = f"{word or 'role unknown'}, {number} replica{'s' * (number != 1)}"
-    return Topology(taken_at, server, (me, *replicas), summary)
 
 
 def known_addresses(infos: Iterable[Info]) -> list[str]:
