@@ -246,7 +246,7 @@ async def test_facts_and_values(memcached: Server) -> None:
         assert facts[0].has_ttl and facts[0].ttl_s is not None and 90 < facts[0].ttl_s <= 100
         assert facts[1].has_ttl is False and facts[1].ttl_s is None
         assert facts[1].type == "item" and facts[1].size_bytes and facts[1].idle_s is not None
-        assert facts[1].note == "never fetched"
+        assert facts[1].note == "never fetched" and facts[1].encoding == "class 1"
         value = await source.value(b"timed")
         assert (value.items[0].data, value.total, value.flags, value.facts.length) == (b"world", 5, 7, 5)
         assert value.facts.has_ttl and value.facts.size_bytes

@@ -163,7 +163,9 @@ class Connection:
             raise faults.from_exception(error, self.address, self._timeout_s) from error
         if not data:
             raise Unreachable(
-                f"{self.address} closed the connection", "it was restarted, is full, or a proxy cut it off"
+                f"{self.address} closed the connection",
+                "it was restarted, is full, or a proxy cut it off"
+                + ("" if self.version else "; one that wants SASL (-S) does so too, and only -Y is spoken here"),
             )
         self._buffer += data
 

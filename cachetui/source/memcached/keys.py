@@ -88,7 +88,7 @@ async def read_facts(connection: Connection, key: bytes) -> KeyFacts:
         has_ttl=has_ttl,
         size_bytes=_number(fields.get(b"size")),
         idle_s=_number(fields.get(b"la")),
-        encoding=f"slab class {slab}" if (slab := _number(fields.get(b"cls"))) is not None else None,
+        encoding=f"class {slab}" if (slab := _number(fields.get(b"cls"))) is not None else None,
         note="never fetched" if fields.get(b"fetch") == b"no" else "",
     )
 

@@ -96,6 +96,7 @@ def _spread(ring: Ring | None, fit: Fit | None) -> list[tuple[str, str]]:
         return [("keys are spread by", f"no usual rule; new ones go by {ring.name}")]
     return [
         ("keys are spread by", f"{ring.name} ({ring.words})"),
+        ("share of each server", ", ".join(text.percent(100 * share) for share in ring.shares)),
         ("on another server", f"{fit.misplaced} of {fit.sampled} names looked at"),
     ]
 
