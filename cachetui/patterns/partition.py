@@ -94,6 +94,7 @@ class Partition:
             return False
         self._token, self.recover = token, True
         await self._make_group()
+        await self._warn_of_eviction()
         return True
 
     async def _make_group(self) -> None:
@@ -104,6 +105,13 @@ class Partition:
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+
+    async def _warn_of_eviction(self) -> None:
+        if self._store.clustered:
+            return
+        memory = await self._store.ask("INFO", "memory")
+        if memory.get("maxmemory") and str(memory.get("maxmemory_policy")).startswith("allkeys"):
+            log.warning("write-behind: this server may evict the queue: use noeviction or volatile-*")
 
     async def let_go(self) -> None:
         """Give the lease back, so that the next flusher need not wait."""

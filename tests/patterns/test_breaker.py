@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from cachetui.patterns import CacheUnavailable, CircuitBreaker
+from cachetui.patterns import Bulkhead, CacheUnavailable, CircuitBreaker
 from cachetui.patterns.aio import CacheAside
 from tests.servers.launch import Server
 
@@ -88,6 +89,15 @@ def test_late_results_change_nothing_while_open(breaker: CircuitBreaker, clock: 
     assert breaker.state == "half-open", "the late failure did not lengthen the wait"
 
 
+def test_many_threads_get_one_trial_among_them(breaker: CircuitBreaker, clock: Clock) -> None:
+    for _ in range(20):
+        fail(breaker, 3)
+        clock.now += 5
+        with ThreadPoolExecutor(16) as threads:
+            assert sum(threads.map(lambda _: breaker.allow(), range(64))) == 1
+        breaker.succeeded()
+
+
 @pytest.mark.parametrize(("failures", "reset_s"), [(0, 1.0), (-1, 1.0), (1, 0.0)])
 def test_nonsense_is_refused(failures: int, reset_s: float) -> None:
     with pytest.raises(ValueError, match="at least 1"):
@@ -143,3 +153,23 @@ async def test_an_error_reply_is_an_answer_and_does_not_open_it(redis7: Server) 
         cache = CacheAside(client, _double, 60, breaker=breaker)
         assert await cache.get("list") == b"listlist"
     assert breaker.state == "closed" and cache.counts.cache_errors == 1
+
+
+async def test_a_bulkhead_bounds_the_calls_under_way(redis7: Server) -> None:
+    most = under_way = 0
+
+    class Counted(Redis):
+        async def execute_command(self, *args: object, **options: object) -> object:
+            nonlocal most, under_way
+            under_way += 1
+            most = max(most, under_way)
+            try:
+                return await super().execute_command(*args, **options)
+            finally:
+                under_way -= 1
+
+    async with Counted(port=redis7.port) as client:
+        cache = CacheAside(client, _double, 60, bulkhead=Bulkhead(5, wait_s=20))
+        found = await asyncio.gather(*(cache.get(f"k{number}") for number in range(200)))
+    assert found == [f"k{number}".encode() * 2 for number in range(200)]
+    assert most == 5 and cache.counts.cache_errors == 0

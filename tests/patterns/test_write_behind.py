@@ -298,6 +298,22 @@ async def test_the_same_with_asyncio(redis7: Server) -> None:
         assert len(written) == 1001 and (await queue.backlog()).depth == 0
 
 
+def test_a_server_that_may_evict_the_queue_is_warned_of(
+    client: Any, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    Flusher(client, "quiet", rows.write).flush()
+    assert caplog.records == []
+    before = client.config_get("maxmemory*")
+    try:
+        client.config_set("maxmemory", "100mb")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        Flusher(client, "q", rows.write).flush()
+    finally:
+        client.config_set("maxmemory-policy", before["maxmemory-policy"])
+        client.config_set("maxmemory", before["maxmemory"])
+    assert "may evict the queue" in caplog.text
+
+
 def test_it_needs_streams(memcached: Server) -> None:
     client = sync_client("memcached", memcached)
     with pytest.raises(Unsupported, match="streams"):
