@@ -336,6 +336,9 @@ async def test_a_node_that_announces_another_port_is_found_through_the_seeds(six
                 ),
             )
             assert len(seen.nodes) == 6
+        async with whole(f"{six.url},{hidden.address}") as source:
+            at_once = await seen_by(source)
+            assert all(node.state == "online" for node in at_once.nodes)
     finally:
         hidden.command("CONFIG", "SET", "cluster-announce-port", "0")
         hidden.command("CONFIG", "SET", "cluster-announce-bus-port", "0")

@@ -88,15 +88,16 @@ class WideSource(RedisSource):
         """Return who is polled at a place: our own connections are for the keys, and know no role in a cluster."""
         return self if place == DOOR else self._node(place or str(self._session.address))
 
-    def _missed(self, address: str, hostname: str, node_id: str) -> None:
+    def _missed(self, address: str, hostname: str, node_id: str) -> asyncio.Task[None] | None:
         """Look for a node elsewhere, that does not answer where the cluster says."""
         now = time.monotonic()
         if now - self._sought.get(node_id, -SOUGHT_S) < SOUGHT_S:
-            return
+            return None
         self._sought[node_id] = now
         task = asyncio.create_task(self._seek(address, hostname, node_id), name=f"seek {address}")
         self._seeking.add(task)
         task.add_done_callback(self._seeking.discard)
+        return task
 
     async def _seek(self, address: str, hostname: str, node_id: str) -> None:
         places = candidates(address, hostname, self._session.address, self._target.addresses)

@@ -52,7 +52,7 @@ class Clusterwide:
 
     `at` gives the connections to the node of an address (`entry`: to the one we came by; `DOOR`: to
     any seed); `missed` is told of a node that does not answer at its address (the address, its
-    hostname, its id), and may find it elsewhere.
+    hostname, its id), and may return a task that looks for it elsewhere.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Clusterwide:
         *,
         entry: str,
         timeout_s: float,
-        missed: Callable[[str, str, str], None],
+        missed: Callable[[str, str, str], asyncio.Task[None] | None],
     ) -> None:
         self._at, self._entry, self._timeout_s, self._missed = at, entry, timeout_s, missed
         self._guide = entry
@@ -224,19 +224,25 @@ class Clusterwide:
     async def _topology(self, server: Identity) -> Topology:
         if self._guided is None or self._lost:
             await self._know_members()
-        before = set(self.places())
+        before, first = set(self.places()), "topology" not in self._asked
         heard = await self._heard()
         view = reference([one.told.view for one in heard.values() if one.told is not None and not one.trouble])
         if view.lines:
             self._take(view)
         if set(self.places()) - before:
             heard = await self._heard()  # somebody knew more nodes than the guide did
-        for node_id, one in heard.items():
-            line = self.members.get(node_id)
-            if one.trouble and line is not None and node_id != self._entry_id:
-                self._missed(line.address, line.hostname, node_id)
+        sought = self._seek([node_id for node_id, one in heard.items() if one.trouble])
+        if sought and first:
+            # Who looks only once wants to see also those that are not where the cluster says.
+            await asyncio.wait(sought, timeout=self._timeout_s)
+            heard = await self._heard()
         assert self._guided is not None
         return whole(heard, self._guided, here=self._entry_id, server=server, taken_at=time.time())
+
+    def _seek(self, silent: Collection[str]) -> list[asyncio.Task[None]]:
+        lines = [self.members[node_id] for node_id in silent if node_id in self.members and node_id != self._entry_id]
+        sought = [self._missed(line.address, line.hostname, line.node_id) for line in lines if not line.flags & FAILED]
+        return [task for task in sought if task is not None]
 
     async def _heard(self) -> dict[str, Heard]:
         """Return what each node said now, or said last."""
