@@ -32,6 +32,8 @@ LEAST = 200
 EXPIRY_BYTES = 40
 """What a key's time to live takes in a table of its own."""
 UNSEEN_BYTES = 1024 * 1024
+OUR_BYTES = 170 * 1024
+"""Our own connections' buffers on the server: without us keys have that room."""
 FILL_S = 1.0
 """A write so soon after a read of the same key is taken for the answer to a miss."""
 
@@ -345,7 +347,7 @@ def _besides(room: Room, before: Before, timed: float) -> tuple[float, int]:
     sizes = [known.size_bytes for known in before.keys.values() if known.size_bytes is not None]
     if not before.complete or len(sizes) < LEAST:
         return each, room.fixed_bytes
-    unseen = room.key_bytes - keys * (statistics.fmean(sizes) + each)
+    unseen = room.key_bytes - keys * (statistics.fmean(sizes) + each) - OUR_BYTES
     fixed = min(max(0.0, unseen), UNSEEN_BYTES)
     return each + max(0.0, unseen - fixed) / keys, room.fixed_bytes + round(fixed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cachetui import text
@@ -21,12 +21,13 @@ from cachetui.actions.plan.base import typed_name
 from cachetui.errors import Refused
 from cachetui.model import Identity, Keep, Operation, Selection, Stats
 from cachetui.source.single import stats_of_one
-from cachetui.ui import configuring, editing, failing_over, slabbing, undoing
+from cachetui.ui import configuring, editing, failing_over, foresight, slabbing, undoing
 from cachetui.ui.clustering import reached, rebalanced
 from cachetui.ui.commands import BY_ID
 from cachetui.ui.invalidating import facts_of, glob_of, invalidated, listed, swept
 from cachetui.ui.panes.clients import ClientsPane
 from cachetui.ui.panes.keys import KeysPane
+from cachetui.ui.plot import range_words
 from cachetui.ui.proposal import Planner, Proposal
 from cachetui.ui.screens.dialog import Choice, Prompt
 from cachetui.ui.screens.preview import Left, Preview
@@ -170,17 +171,33 @@ async def _ttl(app: CachetuiApp, live: Live, identity: Identity) -> Plan | Propo
 async def _policy(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
     stats = await _stats(live)
     allowed = await live.source.policies()
-    policy = await app.push_screen_wait(
-        Choice(
-            f"eviction policy of {live.source.name}",
-            [(name, _POLICY_WORDS.get(name, "")) for name in allowed],
-            current=stats.policy or "",
-        )
-    )
+    policy: str | None = foresight.PREDICT
+    asked = False
+    while policy == foresight.PREDICT:
+        if asked:
+            await foresight.watch(app, live)
+        asked = True
+        policy = await app.push_screen_wait(await _policy_choice(live, stats, allowed))
     nodes = None if policy is None else await configuring.reached(app, live, "maxmemory*")
     if policy is None or nodes is None:
         return None
-    return plan_policy(identity, live.source.name, stats, policy, allowed, nodes=nodes)
+    plan = plan_policy(identity, live.source.name, stats, policy, allowed, nodes=nodes)
+    return await foresight.with_outlook(plan, live, policy=policy)
+
+
+async def _policy_choice(live: Live, stats: Stats, allowed: Sequence[str]) -> Choice:
+    """Return the question for a policy, with what each would do to the hit rate where that is known."""
+    seen = foresight.recent(live)
+    rates = await foresight.by_policy(seen, allowed) if seen is not None else {}
+    options = [
+        (name, _POLICY_WORDS.get(name, "") + (f" · hit rate {range_words(rates[name])}" if name in rates else ""))
+        for name in allowed
+    ]
+    if foresight.can_watch(live):
+        words = "watch the commands (MONITOR) for 5 s, and tell the hit rate under each"
+        # Beside the policy of now, where the cursor is: that one and its neighbours below stay where they were.
+        options.insert(allowed.index(stats.policy) if stats.policy in allowed else 0, (foresight.PREDICT, words))
+    return Choice(f"eviction policy of {live.source.name}", options, current=stats.policy or "")
 
 
 async def _maxmemory(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
@@ -196,7 +213,9 @@ async def _maxmemory(app: CachetuiApp, live: Live, identity: Identity) -> Plan |
     nodes = None if words is None else await configuring.reached(app, live, "max*")
     if words is None or nodes is None:
         return None
-    return plan_maxmemory(identity, live.source.name, stats, text.parse_size(words), nodes=nodes)
+    new_bytes = text.parse_size(words)
+    plan = plan_maxmemory(identity, live.source.name, stats, new_bytes, nodes=nodes)
+    return await foresight.with_outlook(plan, live, memory_bytes=new_bytes)
 
 
 async def _setting(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:

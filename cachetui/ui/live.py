@@ -19,6 +19,7 @@ from cachetui.config import Settings, state_dir
 from cachetui.errors import CacheError
 from cachetui.feeds.hub import FeedEvent, Feeds
 from cachetui.feeds.settings import SettingsFeed
+from cachetui.keyspace.access import Observed
 from cachetui.keyspace.decode import DecoderChoices
 from cachetui.model import Evidence, Finding, JournalEntry, Node, Stats, Topology
 from cachetui.source.base import Capability, Kind, Source
@@ -53,6 +54,8 @@ class Live:
             self.browser.state.decoders = DecoderChoices.load(state_dir() / "decoders.json")
         self.journal = Journal(state_dir() / "journal.jsonl")
         self.interval_s = settings.interval_s
+        self.observed: Observed | None = None
+        """What the last burst of watched commands told."""
         self.wide: Live | None = None
         """The whole target, where this is one node of it."""
         self.node = ""
