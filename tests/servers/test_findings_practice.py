@@ -12,7 +12,7 @@ import pytest
 from cachetui.analysis.rules import findings, practice
 from cachetui.feeds.slow_log import SlowLogKeeper
 from cachetui.model import Evidence, Finding, SlowLog
-from tests.servers.launch import Server
+from tests.servers.launch import SERVERS, Server
 from tests.servers.provoked import Watch, watching
 
 PRACTICE = {
@@ -27,8 +27,9 @@ def by_id(evidence: Evidence) -> dict[str, Finding]:
     return {finding.id: finding for finding in findings(evidence)}
 
 
-async def test_a_quiet_server_is_silent(redis_like: Server) -> None:
-    async with watching(redis_like) as watch:
+@pytest.mark.parametrize("kind", sorted(SERVERS))
+async def test_a_quiet_server_is_silent(new_server: NewServer, kind: str) -> None:
+    async with watching(new_server(kind)) as watch:
         await watch.look()
         assert not PRACTICE & set(await watch.found())
 
