@@ -68,7 +68,7 @@ def test_a_slow_link_is_known_before_textual_is_imported(monkeypatch: pytest.Mon
     class App:
         return_code = 0
 
-        def __init__(self, *_: object) -> None:
+        def __init__(self, *_: object, **__: object) -> None:
             seen.update({name: os.environ.get(name) for name in ("TEXTUAL_ANIMATIONS", "TEXTUAL_FPS", "NO_COLOR")})
 
         def run(self) -> None:
