@@ -7,6 +7,8 @@ requests at the same time. What is predicted from the burst is compared with wha
 from __future__ import annotations
 
 import asyncio
+import importlib
+import importlib.util
 import itertools
 import json
 import random
@@ -27,7 +29,7 @@ from _store import Store, engines
 from cachetui.analysis.curve import from_idle, from_stream, lru_exact
 from cachetui.config import Address, Target
 from cachetui.keyspace.access import Sample, observe
-from cachetui.model.accesses import Rules
+from cachetui.model.accesses import Accesses, Rules
 from cachetui.model.burst import Burst, Limits
 from cachetui.source.base import Streamed
 from cachetui.source.connect import open_source
@@ -190,6 +192,27 @@ class Load:
         ]
 
 
+def by_libcachesim(accesses: Accesses, sizes: Sequence[int]) -> list[float] | None:
+    """Return what LRU comes to by libcachesim over the same sample; None where it is not installed."""
+    if importlib.util.find_spec("libcachesim") is None:
+        return None
+    library = importlib.import_module("libcachesim")
+    before = [key for key in range(len(accesses.idle_s)) if accesses.was_there(key)]
+    before.sort(key=lambda key: -accesses.idle_s[key])
+    found = []
+    for size in sizes:
+        cache, request = library.LRU(max(1, int((size - accesses.fixed_bytes) * accesses.rate))), library.Request()
+        missed, warm = 0, accesses.reads // 4
+        for key in before:
+            request.obj_id, request.obj_size = key, accesses.sizes_bytes[key]
+            cache.get(request)
+        for key, lookups in zip(accesses.keys, accesses.lookups, strict=True):
+            request.obj_id, request.obj_size = key, accesses.sizes_bytes[key]
+            missed += not cache.get(request) and lookups > warm
+        found.append(1 - missed / max(1.0, (accesses.reads - warm) * accesses.rate))
+    return found
+
+
 def predict(port: int) -> None:
     """Watch a server and print what is predicted: in a process of its own, so that the load is not disturbed."""
 
@@ -209,6 +232,7 @@ def predict(port: int) -> None:
         told = {
             "stream": [(point.hit_rate, point.low, point.high) for point in (*stream.points, *others)],
             "exact": [point.hit_rate for point in lru_exact(accesses, sizes).points],
+            "libcachesim": by_libcachesim(accesses, sizes),
             "idle": {point.bytes: point.hit_rate for point in idle.points} if idle else {},
             "note": stream.note,
             "seconds": took,
@@ -255,6 +279,8 @@ def measure(title: str, program: str, name: str, pattern: Pattern) -> tuple[list
         if at < len(SIZES):
             idle = told["idle"].get(str(round(MEMORY * share)))
             words += f"  exact LRU {told['exact'][at]:6.1%}  by idle times {'-' if idle is None else f'{idle:6.1%}'}"
+            if told["libcachesim"]:
+                words += f"  LRU by libcachesim {told['libcachesim'][at]:6.1%}"
         print(words, "" if low <= real[at] <= high else " outside", flush=True)
     return errors, 100 * lost
 
@@ -309,13 +335,16 @@ def main() -> None:
         predict(int(sys.argv[1]))
         return
     chosen = sys.argv[1:] or list(WORKLOADS)
-    title, program = next(iter(engines().items()))
+    (title, program), *further = engines().items()
     show("100,000 lines of MONITOR read and sampled", 100_000 / parsing(), "s", 1.0)
     if shutil.which("redis-benchmark") is not None and len(chosen) == len(WORKLOADS):
         for depth in (1, 16):
             full_server(program, depth)
     sized, others, costs = list[float](), list[float](), list[float]()
-    for name in chosen:
+    runs = [(title, program, name) for name in chosen]
+    if len(chosen) == len(WORKLOADS):
+        runs += [(other, path, "mixed") for other, path in further]
+    for title, program, name in runs:
         errors, cost = measure(title, program, name, WORKLOADS[name]())
         sized += errors[: len(SIZES)]
         others += errors[len(SIZES) :]

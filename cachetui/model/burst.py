@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from cachetui.model.accesses import Rules, Use
 
+BUSY = 0.7
+"""A server that uses less of one core than this has time to spare: it is not what slows its clients down."""
+
 
 class Seen(NamedTuple):
     """One access to a key of the sample."""
@@ -53,6 +56,13 @@ class Figures:
     cpu_us: float | None = None
     """The server's processor time for each command."""
 
+    @property
+    def busy(self) -> float | None:
+        """Which share of one core the server used; None: unknown."""
+        if self.cpu_us is None or self.commands_per_s is None:
+            return None
+        return self.cpu_us * self.commands_per_s / 1e6
+
 
 @dataclass(frozen=True, slots=True)
 class Burst:
@@ -95,9 +105,13 @@ class Burst:
         words = f"{self.lines:,} commands in {self.seconds:.1f} s, ended by {self.ended_by}"
         if self.skipped:
             words += f", about {self.skipped:,} not read"
-        cost = self.loss
-        if cost is not None:
+        busy, cost = self.during.busy, self.loss
+        if busy is not None and busy < BUSY:
+            words += f"; the server had time to spare ({busy:.0%} of a core used)"
+        elif cost is not None:
             words += f"; throughput {-cost:+.0%} meanwhile"
+        if self.before.cpu_us and self.during.cpu_us:
+            words += f", {self.during.cpu_us / self.before.cpu_us:.1f} times the processor time for each command"
         return words
 
 

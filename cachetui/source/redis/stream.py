@@ -22,7 +22,7 @@ import hiredis
 from cachetui.config import Address
 from cachetui.errors import CacheError, Unsupported
 from cachetui.model.accesses import Rules
-from cachetui.model.burst import Burst, Figures, Limits, Measured, Room
+from cachetui.model.burst import BUSY, Burst, Figures, Limits, Measured, Room
 from cachetui.source import faults
 from cachetui.source.base import UseSink
 from cachetui.source.redis.connection import Argument, Credentials
@@ -38,8 +38,6 @@ LOOK_S = 0.25
 """Between two looks at how the server fares."""
 PINGS = 8
 """Round trips for each look: the median counts."""
-BUSY = 0.7
-"""A server that uses less of one core than this has time to spare."""
 SLOWER_US = 2000.0
 """A round trip that grows by less never stops a burst."""
 
@@ -274,9 +272,7 @@ class _Runner:
         why = None
         if before.commands_per_s and now.commands_per_s is not None:
             lost = 1 - now.commands_per_s / before.commands_per_s
-            # A server that has time to spare is not what slows its clients down.
-            share = (now.cpu_us or 0.0) * now.commands_per_s / 1e6
-            if lost > limits.throughput_loss and before.commands_per_s > 1000 and share > BUSY:
+            if lost > limits.throughput_loss and before.commands_per_s > 1000 and (now.busy or 0.0) > BUSY:
                 why = f"throughput fell by {lost:.0%}"
         if before.ping_us and now.ping_us and now.ping_us > before.ping_us * limits.latency_times + SLOWER_US:
             why = f"the round trip rose from {before.ping_us / 1000:.1f} to {now.ping_us / 1000:.1f} ms"
