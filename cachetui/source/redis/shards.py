@@ -63,7 +63,11 @@ class RoutedSource(WideSource):
         found: dict[bytes, KeyFacts] = {}
         for address, own in (await self._dealt(keys)).items():
             node = self._node(address)
-            answer = await (RedisSource.facts(self, own, size=size) if node is self else node.facts(own, size=size))
+            try:
+                answer = await (RedisSource.facts(self, own, size=size) if node is self else node.facts(own, size=size))
+            except Unreachable:
+                self._read_at = -FRESH_S  # a replica may have taken its place
+                raise
             found |= {facts.key: facts for facts in answer.facts}
         return KeyFactsList(time.time(), tuple(found[key] for key in keys))
 
@@ -78,8 +82,15 @@ class RoutedSource(WideSource):
     ) -> Value:
         """Return a window on the value, asked of the node that serves it."""
         node = await self._of(key)
-        read = super().value if node is self else node.value
-        return await read(key, rows=rows, max_bytes=max_bytes, start=start, order=order)
+        try:
+            read = super().value if node is self else node.value
+            return await read(key, rows=rows, max_bytes=max_bytes, start=start, order=order)
+        except Unreachable:
+            self._read_at = -FRESH_S  # a replica may have taken its place
+            other = await self._of(key)
+            if other is node or other is self:
+                raise
+            return await other.value(key, rows=rows, max_bytes=max_bytes, start=start, order=order)
 
     async def execute(self, commands: Sequence[Command]) -> list[object]:
         """Send each command to the node of its first key, all nodes side by side; follow MOVED and ASK.
