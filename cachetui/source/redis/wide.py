@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from cachetui.config import Address, Target
-from cachetui.errors import CacheError, Unreachable
+from cachetui.errors import CacheError, Denied, Unreachable, Unsupported
 from cachetui.model import NodeSettings, SettingsByNode, Topology
 from cachetui.source.base import Kind, Polled
 from cachetui.source.redis.clusterwide import DOOR, Clusterwide, candidates, found_at
@@ -72,7 +72,12 @@ class WideSource(RedisSource):
         assert self.identity is not None
         if self._whole is None:
             self._whole = Clusterwide(self._at, entry="", timeout_s=self._target.timeout_s, missed=self._missed)
-        return await self._whole.poll(kind, self.identity)
+        try:
+            return await self._whole.poll(kind, self.identity)
+        except (Denied, Unsupported):
+            if self._whole.members:
+                raise
+            return await super().poll(kind)  # the others may not be asked for: this node alone
 
     def node(self, address: str) -> NodeSource:
         """Return a source of its own for one node, wherever it was found. Raises BadTarget."""
