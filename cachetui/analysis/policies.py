@@ -144,21 +144,25 @@ class Miniature:
     # What is common.
 
     def preload(self) -> None:
-        """Put in what the server held when the stream began, then let go what has no room."""
+        """Put in what the server held when the stream began, the longest idle first, as far as there is room."""
         accesses = self.accesses
         if not accesses.times_s:
             return
         began = accesses.times_s[0]
-        for key in range(len(self.sizes)):
-            if accesses.was_there(key):
-                self._enter(key, accesses.expires_s[key])
-                self.recalled(key, began)
-        while self.used > self.capacity and self._evict(began):
-            continue
+        there = [key for key in range(len(self.sizes)) if accesses.was_there(key) and self.sizes[key] <= self.capacity]
+        idle = accesses.idle_s
+        for key in sorted(there, key=lambda key: 0.0 if math.isnan(idle[key]) else -idle[key]):
+            self._enter(key, accesses.expires_s[key])
+            self.recalled(key, began)
+            while self.used > self.capacity:
+                if not self._evict(began):
+                    self.remove(key)
 
     def insert(self, key: int, now_s: float, ttl_s: float) -> None:
         """Write a key that is not in memory."""
-        if self.rules.policy == "noeviction" and self.used + self.sizes[key] > self.capacity:
+        # What has no room in an empty memory would empty it in vain.
+        full = self.rules.policy == "noeviction" and self.used + self.sizes[key] > self.capacity
+        if full or self.sizes[key] > self.capacity:
             self.refused += 1
             return
         self._enter(key, now_s + ttl_s)

@@ -150,7 +150,9 @@ async def observe(
     burst, before = await _watched(source, sample, limits or Limits(), rate if walks else None, room)
     tell("asking for sizes")
     identities = list(sample.hashes)
-    after = dict(zip(identities, await source.measured(identities, lfu=_is_lfu(room), ttl=True), strict=False))
+    # The question for a TTL counts as a hit or a miss: it is left out where no key has one.
+    told = await source.measured(identities, lfu=_is_lfu(room), ttl=room.expiring > 0)
+    after = dict(zip(identities, told, strict=False))
     accesses = assembled(sample, burst, room, before, after)
     return Observed(accesses, burst, room, _idle_sample(before, room, burst), time.monotonic() - began)
 

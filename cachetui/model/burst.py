@@ -140,6 +140,8 @@ class Room:
     """What all keys together take, with their share of the tables."""
     keys: int
     """In all databases."""
+    expiring: int
+    """Of them so many have a time to live."""
     databases: int
     """That hold any."""
     lookups: int

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PREDICT = "predict"
 """The option that watches instead of choosing."""
 WATCH = Limits(seconds=5.0)
-SAMPLED_KEYS = 6000
+SAMPLED_KEYS = 12_000
 FRESH_S = 900.0
 """What was watched longer ago says little of what would happen now."""
 LEAST_LOOKUPS = 1000

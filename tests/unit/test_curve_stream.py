@@ -219,7 +219,7 @@ def _assembled(stream: Sequence[Seen], before: dict[bytes, Measured], after: dic
         sample.take(one)
     figures = Figures()
     burst = Burst(5.0, len(stream), len(stream), 0, "time", figures, figures, figures)
-    room = Room(10_000, 1000, 5000, 50, 1, 100, 50, 0.0, Rules())
+    room = Room(10_000, 1000, 5000, 50, 5, 1, 100, 50, 0.0, Rules())
     accesses = assembled(sample, burst, room, Before(before, True), {(0, key): known for key, known in after.items()})
     names = list(dict.fromkeys([*before, *(one.key for one in stream)]))
     return accesses, {name: at for at, name in enumerate(names)}
