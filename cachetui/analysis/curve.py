@@ -18,7 +18,7 @@ from random import Random
 from typing import Literal
 
 from cachetui.analysis.distances import Distances, Survival, distances, survival
-from cachetui.analysis.policies import Outcome, simulate
+from cachetui.analysis.simulation import Outcome, simulate
 from cachetui.model.accesses import GROUPS, Accesses, IdleSample, Rules
 
 SHARES = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)

@@ -22,8 +22,10 @@ from cachetui.source.base import Source, Streamed
 
 KEYS = 16_000
 """Keys of a sample at most; with some thousands the error is a fraction of a point."""
-ACCESSES = 600_000
-"""Accesses of a sample at most: 40 MB."""
+ACCESSES = 300_000
+"""Accesses of a sample at most: some 40 MB."""
+LEAST_KEYS = 2000
+"""A sample with too many accesses gives up keys, but not below this."""
 WALKED = 2_000_000
 """In more keys than these the sampled ones are not looked up before: it would take seconds of the server's time."""
 IDLE_KEYS = 4000
@@ -54,7 +56,7 @@ class Sample:
 
     @property
     def full(self) -> bool:
-        return len(self.seen) >= self._most
+        return len(self.seen) >= self._most and len(self.hashes) <= LEAST_KEYS
 
     @property
     def rate(self) -> float:
@@ -73,6 +75,8 @@ class Sample:
                 if identity not in self.hashes:
                     return
         self.seen.append(seen)
+        if len(self.seen) >= self._most and len(self.hashes) > LEAST_KEYS:
+            self._shrink()
 
     def _shrink(self) -> None:
         """Keep three quarters of the keys: those with the lowest hashes."""
@@ -125,6 +129,7 @@ async def observe(
     limits: Limits | None = None,
     *,
     keys: int = KEYS,
+    accesses: int = ACCESSES,
     progress: Callable[[str], None] | None = None,
 ) -> Observed:
     """Watch one server for a moment; of a cluster the node that `source` is connected to.
@@ -144,7 +149,7 @@ async def observe(
     room = await source.room()
     # All keys that are in memory and as many that are not may be used: begin with a fair share.
     rate = min(1.0, keys / max(1, room.keys))
-    sample = Sample(rate=rate, keys=2 * keys)
+    sample = Sample(rate=rate, keys=2 * keys, accesses=accesses)
     walks = room.keys <= WALKED and room.databases <= 1
     tell("watching commands")
     burst, before = await _watched(source, sample, limits or Limits(), rate if walks else None, room)
@@ -153,8 +158,13 @@ async def observe(
     # The question for a TTL counts as a hit or a miss: it is left out where no key has one.
     told = await source.measured(identities, lfu=_is_lfu(room), ttl=room.expiring > 0)
     after = dict(zip(identities, told, strict=False))
-    accesses = assembled(sample, burst, room, before, after)
-    return Observed(accesses, burst, room, _idle_sample(before, room, burst), time.monotonic() - began)
+    return Observed(
+        assembled(sample, burst, room, before, after),
+        burst,
+        room,
+        _idle_sample(before, room, burst),
+        time.monotonic() - began,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PREDICT = "predict"
 """The option that watches instead of choosing."""
 WATCH = Limits(seconds=5.0)
-SAMPLED_KEYS = 12_000
+SAMPLED_KEYS, SAMPLED_ACCESSES = 12_000, 120_000
 FRESH_S = 900.0
 """What was watched longer ago says little of what would happen now."""
 LEAST_LOOKUPS = 1000
@@ -55,7 +55,7 @@ async def watch(app: CachetuiApp, live: Live) -> None:
     """Watch the server's commands for some seconds and keep what was seen; say what it cost."""
     app.say(f"watching all commands for {WATCH.seconds:.0f} s; it ends by itself when the server suffers")
     try:
-        seen = await observe(_driver(live), WATCH, keys=SAMPLED_KEYS)
+        seen = await observe(_driver(live), WATCH, keys=SAMPLED_KEYS, accesses=SAMPLED_ACCESSES)
     except CacheError as error:
         app.say(error.line(), severity="warning")
         return

@@ -59,6 +59,7 @@ async def test_the_policy_dialog_tells_hit_rates_and_the_plans_too(
     new_server: Callable[..., Server], dashboard: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foresight, "WATCH", Limits(seconds=0.6, aside_s=0.1, throughput_loss=1.0, latency_times=1e6))
+    monkeypatch.setattr(foresight, "SAMPLED_ACCESSES", 10_000)
     server = new_server("redis7", "--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru")
     with reading_through(server):
         async with dashboard(server.url) as screen:

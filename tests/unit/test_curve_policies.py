@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cachetui.analysis import policies
-from cachetui.analysis.policies import LFU_FIRST, POOL, LeastFrequent, LeastRecent, simulate
+from cachetui.analysis import policies, simulation
+from cachetui.analysis.policies import LFU_FIRST, POOL, LeastFrequent, LeastRecent
+from cachetui.analysis.simulation import simulate
 from cachetui.model.accesses import Rules, Use
 from tests.unit.streams import stream
 
@@ -153,7 +154,7 @@ def test_a_miniature_misses_what_the_model_misses(
         ttls_s=array("d", [math.inf]) * len(steps),
     )  # fmt: skip
     model = Model(sizes, capacity, rules)
-    warm = accesses.reads * policies.WARM_UP
+    warm = accesses.reads * simulation.WARM_UP
     missed = 0
     for at_s, (key, use), lookups in zip(accesses.times_s, steps, accesses.lookups, strict=True):
         hit = model.use(key, at_s, use, math.inf)
@@ -183,8 +184,8 @@ def test_whatever_comes_the_memory_is_never_overdrawn(
         [key for key, _, _ in steps], [3 + key % 4 for key in range(26)], uses=[use for _, use, _ in steps], per_s=2.0,
         ttls_s=array("d", (ttl for _, _, ttl in steps)), rules=rules,
     )  # fmt: skip
-    cache = policies._MAKERS[policies._kind(policy)](accesses, float(capacity), rules, random.Random(1))
-    run = policies._Run(accesses, cache, None)
+    cache = policies.make(accesses, float(capacity), rules, random.Random(1))
+    run = simulation._Run(accesses, cache, None)
     for at_s, (key, use, ttl_s) in zip(accesses.times_s, steps, strict=True):
         cache.expire(at_s)
         run._step(at_s, key, use, ttl_s)
@@ -248,7 +249,7 @@ def test_a_fill_makes_a_frequency_no_higher() -> None:
     accesses = stream([0] * 100, [1], uses=uses, ttls_s=array("d", [math.inf]) * 100, rules=rules)
     cache = LeastFrequent(accesses, 10.0, rules, random.Random(3))
     plain = LeastFrequent(accesses, 10.0, rules, random.Random(3))
-    run = policies._Run(accesses, cache, None)
+    run = simulation._Run(accesses, cache, None)
     for at_s, key, use in zip(accesses.times_s, accesses.keys, accesses.uses, strict=True):
         run._step(at_s, key, use, math.inf)
     plain.insert(0, 1e9, math.inf)
@@ -262,7 +263,7 @@ def test_expired_keys_are_filled_again_with_their_usual_ttl() -> None:
     ttls = array("d", [1.5, math.nan, math.nan, math.nan])
     accesses = stream([0] * 4, [1], uses=uses, ttls_s=ttls, per_s=1.0)
     cache = LeastRecent(accesses, 10.0, Rules(), random.Random(1))
-    run = policies._Run(accesses, cache, None)
+    run = simulation._Run(accesses, cache, None)
     missed = []
     for at_s, key, use, ttl_s in zip(accesses.times_s, accesses.keys, uses, ttls, strict=True):
         cache.expire(at_s)
