@@ -24,9 +24,9 @@ def reading_through(server: Server) -> Iterator[None]:
     def run() -> None:
         with server.client() as client:
             turn = 0
-            while not stop.is_set():
-                keys = [f"item:{(turn + at) ** 2 % (200 if at % 3 else 5000)}" for at in range(50)]
-                turn += 50
+            while not stop.wait(0.01):  # the screen lives in this process too
+                keys = [f"item:{(turn + at) ** 2 % (200 if at % 3 else 5000)}" for at in range(200)]
+                turn += 200
                 missing = [key for key, value in zip(keys, client.mget(keys), strict=True) if value is None]
                 if missing:
                     client.mset(dict.fromkeys(missing, "x" * 900))
