@@ -106,7 +106,7 @@ class Burst:
         if self.skipped:
             words += f", about {self.skipped:,} not read"
         busy, cost = self.during.busy, self.loss
-        if busy is not None and busy < BUSY:
+        if busy is not None and busy < BUSY and not self.stopped_itself:
             words += f"; the server had time to spare ({busy:.0%} of a core used)"
         elif cost is not None:
             words += f"; throughput {-cost:+.0%} meanwhile"
