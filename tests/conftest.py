@@ -65,7 +65,10 @@ def redis6(_shared: Callable[[str, Callable[[], Server]], Server]) -> Server:
 @pytest.fixture
 def valkey9(_shared: Callable[[str, Callable[[], Server]], Server]) -> Server:
     """An empty Valkey 9."""
-    return _emptied(_shared("valkey9", lambda: launch.redis_server(launch.valkey9(), "--enable-debug-command", "yes")))
+    server = _shared("valkey9", lambda: launch.redis_server(launch.valkey9(), "--enable-debug-command", "yes"))
+    for log in ("large-request", "large-reply"):
+        server.command("COMMANDLOG", "RESET", log)
+    return _emptied(server)
 
 
 @pytest.fixture(params=sorted(SERVERS))
