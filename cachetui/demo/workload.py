@@ -39,6 +39,7 @@ SHARE_OF_LOOKUPS = 0.3
 class Workload:
     """All actors of the shop against what `reach` opens clients of, at about `rate` commands a second.
 
+    Lookups that miss bring more, as each is a lease, a load and a fill: with a cold cache up to three times as many.
     In a cluster, where `clustered`, no command has keys of several slots.
     """
 

@@ -11,6 +11,7 @@ import pytest
 import redis
 from pymemcache.client.base import Client
 
+from cachetui.demo import RATE
 from cachetui.demo.run import Demo
 from tests.servers.demo_process import Child, until
 
@@ -121,11 +122,10 @@ def test_a_purge_of_the_pages_shows_as_a_dip_and_heals(client: Redis) -> None:
 
 def test_the_rate_is_bounded(demo: Demo, client: Redis) -> None:
     until(lambda: not [entry for entry in client.client_list() if entry["name"] == "import"], 20)
-    until(lambda: hit_rate(client, lookups(client, 300)) > 0.6, 60)  # a miss costs several commands
     before, began = client.info("stats")["total_commands_processed"], time.monotonic()
     until(lambda: time.monotonic() - began > 1.5, 5)
     after, ended = client.info("stats")["total_commands_processed"], time.monotonic()
-    assert 200 < (after - before) / (ended - began) < 2500
+    assert 200 < (after - before) / (ended - began) < 3 * RATE
 
 
 def test_it_survives_whatever_is_done_to_its_data_and_connections() -> None:
