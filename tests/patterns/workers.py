@@ -45,6 +45,7 @@ class Worker:
 
     def pause(self) -> None:
         os.kill(self.process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)  # all its threads
 
     def resume(self) -> None:
         os.kill(self.process.pid, signal.SIGCONT)

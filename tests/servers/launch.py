@@ -154,6 +154,7 @@ class Server:
         """SIGSTOP: connections stay, nothing answers."""
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)  # all its threads
         self.paused = True
 
     def resume(self) -> None:
