@@ -38,6 +38,8 @@ class Follower:
         """By slot who served it when it was last seen served."""
         self._heirs: dict[str, str] = {}
         """By the id of a primary that is gone who took its place."""
+        self._led: set[str] = set()
+        """Ids of all primaries at the last look."""
         self.primaries: list[str] = []
         """Addresses of all primaries at the last look."""
 
@@ -50,10 +52,13 @@ class Follower:
         now = {slot: member.node_id for member in state.primaries for slot in member.slots}
         leading = {member.node_id for member in state.primaries}
         for gone in set(self._owner.values()) - leading:
-            heirs = Counter(now[slot] for slot, owner in self._owner.items() if owner == gone and slot in now)
+            taken = Counter(now[slot] for slot, owner in self._owner.items() if owner == gone and slot in now)
+            # Who led before has only been given some of its slots: a replica takes its place.
+            heirs = [node_id for node_id, _ in taken.most_common() if node_id not in self._led]
             if heirs:
-                self._heirs[gone] = heirs.most_common(1)[0][0]
+                self._heirs[gone] = heirs[0]
         self._owner |= now
+        self._led = leading
         return state
 
     def note(self, node_id: str, slots: Iterable[int]) -> None:

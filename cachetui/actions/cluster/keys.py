@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from cachetui.actions.cluster.following import Way
 from cachetui.actions.cluster.nodes import Nodes, number_of
 from cachetui.actions.plan import Command
-from cachetui.errors import CacheError, Denied, Loading, ServerError, StoppedPartWay, TimedOut, Unsupported
+from cachetui.errors import CacheError, Denied, Loading, ServerError, StoppedPartWay, TimedOut, Unreachable, Unsupported
 from cachetui.text import printable, size
 
 QUICK_S, SLOW_S = 0.005, 0.025
@@ -23,6 +23,8 @@ SPARE_S = 3.0
 """So much longer we wait ourselves."""
 COMPARED_BYTES = 16 * 1024**2
 """Keys up to this size are compared when both nodes have one."""
+BIG_BYTES = 1024**2
+"""What a smaller key needs does not depend on its size."""
 NAME = 80
 
 
@@ -153,13 +155,15 @@ class KeyMover:
             return ""
 
     async def _big(self, way: Way, key: bytes, error: CacheError, *, replace: bool) -> None:
-        """Move a key that did not get through in the usual time, if the target is there at all."""
+        """Move a big key that did not get through in the usual time, if the target is there at all."""
         name = printable(key, NAME)
         try:
             await self._nodes.ask(way.target.address, "PING")
             held = await self._size(way.source.address, key)
         except CacheError as trouble:
             raise Passing(trouble) from error
+        if held is not None and held < BIG_BYTES:
+            raise Passing(_unconnected(way, error) or error)  # a node is held up, as in a failover
         limit_ms = int(await self._node_timeout_ms(way.source.address) * LONG_SHARE)
         self._tell(f"{name} is big ({size(held)}): it gets {limit_ms / 1000:.1f} s")
         again = await self._sent(way, [key], replace=replace, limit_ms=limit_ms)
@@ -168,11 +172,8 @@ class KeyMover:
         if _is_taken(again):
             await self._taken(way, key)  # the first attempt had arrived, and its answer had not
             return
-        if "connecting" in again.message:
-            raise StoppedPartWay(
-                f"{way.source.address} cannot connect to {way.target.address}, although we can: {again.message}",
-                "nodes connect to each other by their announced addresses: check firewall and tls-cluster",
-            )
+        if unconnected := _unconnected(way, again):
+            raise Passing(unconnected)
         raise StoppedPartWay(
             f"{name} ({size(held)}) could not be moved from {way.source.address} to {way.target.address} within "
             f"{limit_ms / 1000:.1f} s: {again.message}",
@@ -212,6 +213,16 @@ def _is_taken(error: CacheError) -> bool:
 
 def _is_io(error: CacheError) -> bool:
     return "IOERR" in str(error.detail.get("reply", error.message))
+
+
+def _unconnected(way: Way, error: CacheError) -> Unreachable | None:
+    """Return what is wrong where one node cannot connect to the other, None where that is not it."""
+    if "connecting" not in error.message:
+        return None
+    return Unreachable(
+        f"{way.source.address} cannot connect to {way.target.address}, although we can: {error.message}",
+        "nodes connect to each other by their announced addresses: check firewall and tls-cluster",
+    )
 
 
 _WAITS = ("LOADING", "MOVED", "ASK ", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "TRYAGAIN")

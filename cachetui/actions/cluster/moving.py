@@ -106,7 +106,7 @@ class Mover:
     async def _pause(self, since: float, error: CacheError) -> None:
         """Wait a little before the next attempt. Raises StoppedPartWay when nothing has come through for long."""
         if time.monotonic() - since > PATIENCE_S:
-            hint = "the same command again goes on"
+            hint = "; ".join(filter(None, (error.hint, "the same command again goes on")))
             raise StoppedPartWay(f"nothing came through for {PATIENCE_S:.0f} s: {error.message}", hint) from error
         self._tell(f"waiting: {error.message}")
         await asyncio.sleep(RETRY_S)
