@@ -84,6 +84,14 @@ def _get(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--raw", action="store_true", help="the bytes themselves, all of them")
 
 
+def _prefixes(parser: argparse.ArgumentParser) -> None:
+    _json(parser)
+    parser.add_argument("--depth", type=whole(1, 8), default=2, metavar="N", help="parts of a name in a prefix (2)")
+    parser.add_argument("--sample", type=whole(10, 1_000_000), metavar="N", help="look at N keys (2000)")
+    parser.add_argument("--exact", action="store_true", help="look at all keys, paced")
+    parser.add_argument("--separator", metavar="S", help="what separates the parts: any of these, or the word any (:)")
+
+
 def _topology(parser: argparse.ArgumentParser) -> None:
     _json(parser)
     parser.add_argument("--check", action="store_true", help="say all that is wrong; exit 1 when something is")
@@ -255,6 +263,7 @@ COMMANDS: dict[str, Command] = {
     "analyze": Command("[TARGET]", "what is wrong and what to do", "analyze", _analyze),
     "keys": Command("[TARGET]", "the names of all keys, in steps", "keys", _keys),
     "get": Command("[TARGET] KEY", "one value, decoded or raw", "get", _get, "get"),
+    "prefixes": Command("[TARGET]", "keys and memory by prefix, with error bars", "prefixes", _prefixes, "prefixes"),
     "slowlog": Command("[TARGET]", "slow commands", "look", _json, "slowlog"),
     "topology": Command("[TARGET]", "who is primary, who follows, how far behind", "topology", _topology, "topology"),
     "invalidate": Command(
@@ -278,9 +287,6 @@ COMMANDS: dict[str, Command] = {
     "record": Command("TARGET FILE", "record what the dashboard would see", "record", _record),
     "replay": Command("FILE", "the dashboard over a recording", "screen", _nothing),
 }
-
-LATER = frozenset({"prefixes"})
-"""Words that will be commands and so are never targets."""
 
 PATTERNS = ("cache-aside", "read-through", "write-through", "write-behind")
 OUTCOMES = ("done", "failed", "stopped", "refused", "interrupted", "running")
@@ -325,8 +331,6 @@ def _split(argv: list[str]) -> tuple[str, list[str]]:
         if word == "--":
             break
         if not word.startswith("-") or word == "-":
-            if word in LATER:
-                raise BadUsage(f"the command {word} is not there yet", "see cachetui --help for those that are")
             if word in COMMANDS and word != "dashboard":
                 return word, argv[:at] + argv[at + 1 :]
             break

@@ -65,7 +65,7 @@ async def estimate(
     rng = rng or random.Random()
     identity = source.identity or await source.open()
     if identity.kind != "memcached":
-        await _learn_policy(source)
+        await learn_policy(source)
     if selection.keys is not None:
         return await _listed(source, selection, tuple(dict.fromkeys(selection.keys)), rng)
     if selection.tag is not None:
@@ -73,7 +73,7 @@ async def estimate(
     return await _ruled(source, selection, limit_s, sample, progress=progress, rng=rng)
 
 
-async def _learn_policy(source: Source) -> None:
+async def learn_policy(source: Source) -> None:
     """Let the source see the eviction policy: by it, it knows whether there are idle times to ask for."""
     try:
         await source.poll("stats")
@@ -136,7 +136,7 @@ async def _ruled(
     judged = selection.idle_s is not None
     found = _Found(selection, Distinct(JUDGED if judged else min(sample, JUDGED), rng), with_glob=here)
     enumeration = source.enumeration(found, match=None if here else selection.pattern, type_=selection.type_)
-    await _walk(enumeration, limit_s, progress)
+    await walk(enumeration, limit_s, progress)
     number = await asyncio.to_thread(found.number, enumeration.progress, by_names=here)
     facts = await _looked_at(source, found.names.sample())
     if number is None:
@@ -148,10 +148,12 @@ async def _ruled(
     return replace(_judged(selection, number, facts, conditions=judged), total=total)
 
 
-async def _walk(enumeration: Enumeration, limit_s: float, progress: Callable[[ScanProgress], None] | None) -> None:
+async def walk(
+    enumeration: Enumeration, limit_s: float | None, progress: Callable[[ScanProgress], None] | None
+) -> None:
     """Run an enumeration to its end, or until the time is over."""
     running = asyncio.create_task(enumeration.run())
-    until = time.monotonic() + limit_s
+    until = time.monotonic() + (math.inf if limit_s is None else limit_s)
     try:
         while not running.done():
             left_s = until - time.monotonic()
