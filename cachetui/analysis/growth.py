@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachetui import text
 from cachetui.model import CommandStat, Evidence, Stats
@@ -12,6 +12,9 @@ from cachetui.model.rates import same_run
 SETTLED_S = 60.0
 """Seconds. A window this long speaks for itself, also when nothing grew in it; while it is shorter,
 the totals since start are still worth telling (and are told as such)."""
+
+SLOPE_SPAN_S = 30.0
+"""Over a shorter span the growth of the memory says nothing."""
 
 Reader = Callable[[Stats], float | None]
 
@@ -133,6 +136,14 @@ def command_growth(evidence: Evidence) -> tuple[Growth, dict[str, CommandStat]] 
         if calls_grown > 0 and usec_grown >= 0:
             grown[command.name] = CommandStat(command.name, calls_grown, usec_grown)
     return span, grown
+
+
+def growth_of_memory(evidence: Evidence) -> float | None:
+    """Return the growth in bytes a second; of the whole window or its later half, whichever is calmer."""
+    whole = slope(evidence, "used_bytes", least_span_s=SLOPE_SPAN_S)
+    half = replace(evidence, window=evidence.window[len(evidence.window) // 2 :])
+    later = slope(half, "used_bytes", least_span_s=SLOPE_SPAN_S / 2)
+    return None if whole is None or later is None else min(whole, later)
 
 
 def slope(evidence: Evidence, gauge: str, *, least_span_s: float) -> float | None:

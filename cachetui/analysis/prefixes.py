@@ -34,14 +34,14 @@ def picture(sample: KeySample, *, separators: str = ":", depth: int = 2) -> Pref
     """Return what a sample tells of each prefix."""
     facts = [known for known in sample.facts if known.exists]
     names = [prefix_of(known.key, separators, depth) for known in facts]
+    parts: Mapping[bytes, _Part] = {}
     if sample.sums is not None:
         rows = [_summed(prefix, found, sample) for prefix, found in sample.sums.items()]
     else:
-        rows = _estimated(sample, facts, separators, depth)
+        rows, parts = _estimated(sample, facts, separators, depth)
     rows.sort(key=lambda row: (-(row.bytes or 0), -row.keys, row.prefix))
     timed = [(known.ttl_s, prefix) for known, prefix in zip(facts, names, strict=True) if known.ttl_s is not None]
-    sized = [known.size_bytes for known in facts if known.size_bytes is not None]
-    total, error = _memory(sample, sized)
+    total, error = _memory(sample, parts.values())
     biggest = sample.biggest or sorted(
         (known for known in facts if known.size_bytes is not None), key=lambda known: -(known.size_bytes or 0)
     )
@@ -61,17 +61,14 @@ def picture(sample: KeySample, *, separators: str = ":", depth: int = 2) -> Pref
     )
 
 
-def _memory(sample: KeySample, sized: Sequence[int]) -> tuple[float | None, float | None]:
+def _memory(sample: KeySample, parts: Collection[_Part]) -> tuple[float | None, float | None]:
+    """Return the bytes of all keys, and half the width of the interval."""
     if sample.sums is not None:
-        return (
-            (float(sum(found.bytes for found in sample.sums.values())), 0.0) if sized or sample.sums else (None, None)
-        )
-    if not sized:
+        return float(sum(found.bytes for found in sample.sums.values())), 0.0
+    if not parts:
         return None, None
-    mean = statistics.fmean(sized)
-    spread = statistics.stdev(sized) if len(sized) > 1 else mean
-    error = _student(_carrying(sized)) * spread / math.sqrt(len(sized)) * _left(sample, len(sized))
-    return mean * sample.total, error * sample.total
+    error = WIDER * SURE * math.sqrt(sum(part.variance for part in parts))
+    return sum(part.bytes for part in parts), error
 
 
 def _without_ttl(sample: KeySample, facts: Sequence[KeyFacts]) -> Share | None:
@@ -124,7 +121,9 @@ class _Part:
         return self.keys**2 * self.mean_variance + self.mean**2 * self.keys_variance
 
 
-def _estimated(sample: KeySample, facts: Sequence[KeyFacts], separators: str, depth: int) -> list[PrefixRow]:
+def _estimated(
+    sample: KeySample, facts: Sequence[KeyFacts], separators: str, depth: int
+) -> tuple[list[PrefixRow], dict[bytes, _Part]]:
     counted = Counter(prefix_of(name, separators, depth) for name in sample.names or (one.key for one in facts))
     whole = sum(counted.values())
     told: dict[bytes, list[KeyFacts]] = {}
@@ -142,7 +141,7 @@ def _estimated(sample: KeySample, facts: Sequence[KeyFacts], separators: str, de
     formats: dict[bytes, Counter[str]] = {}
     for key, name in sample.formats.items():
         formats.setdefault(_row_of(key, own, separators, depth), Counter())[name] += 1
-    return [
+    rows = [
         _row(
             sample,
             prefix,
@@ -154,6 +153,7 @@ def _estimated(sample: KeySample, facts: Sequence[KeyFacts], separators: str, de
         )
         for prefix, count in counts.items()
     ]
+    return rows, parts
 
 
 def _row_of(key: bytes, own: Collection[bytes], separators: str, depth: int) -> bytes:

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from cachetui.model import Stats
 from cachetui.model.rates import delta, hit_rate, same_run
+from cachetui.text import printable, size
 
 SLOTS = 3600
 """Seconds kept."""
@@ -251,6 +252,13 @@ def changes(earlier: Stats, later: Stats) -> list[str]:
     found += _node_changes(earlier, later)
     if (after.kind, after.version) != (before.kind, before.version) and after.version is not None:
         found.append(f"now {after.kind} {after.version}")
+    if later.policy != earlier.policy and None not in (later.policy, earlier.policy):
+        found.append(f"policy is {printable(later.policy or '', 20)}")
+    if later.maxmemory_bytes != earlier.maxmemory_bytes and None not in (
+        later.maxmemory_bytes,
+        earlier.maxmemory_bytes,
+    ):
+        found.append(f"maxmemory is {size(later.maxmemory_bytes)}")
     if after.role != before.role and after.role is not None and before.role is not None:
         found.append(f"role changed to {after.role}")
     return found

@@ -21,6 +21,7 @@ from cachetui.model import (
     Value,
 )
 from cachetui.model.burst import Burst, Limits, Measured, Room, Seen
+from cachetui.model.memory import MemoryReport
 
 Kind = Literal["stats", "slowlog", "clients", "topology"]
 KINDS: tuple[Kind, ...] = ("stats", "slowlog", "clients", "topology")
@@ -294,6 +295,15 @@ class Followed(Protocol):
 
         Without words it repeats what it said before. By then the next poll asks that one. Needs a running loop.
         """
+        ...
+
+
+@runtime_checkable
+class Accounted(Protocol):
+    """A source whose server gives an account of its memory."""
+
+    async def memory(self) -> MemoryReport:
+        """Return where the memory of this server goes; of a cluster, of the node it is connected to."""
         ...
 
 

@@ -70,6 +70,8 @@ async def act(app: CachetuiApp, live: Live, command_id: str) -> None:
         proposal = made if isinstance(made, Proposal) else Proposal(made, make)
         left = await _previewed(app, live, proposal.plan)
         if left.outcome is not None:
+            if left.outcome.state == "done":
+                foresight.compare(live, proposal.plan)
             await _look_again(app, live, proposal.plan)
         if left.wish == "again":
             made = await proposal.again()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cachetui.source.base import Source
     from cachetui.ui.live import Live
     from cachetui.ui.panes.keys import KeysPane
+    from cachetui.ui.panes.memory import MemoryPane
     from cachetui.ui.panes.pane import Pane
     from cachetui.ui.scene import Scene
     from cachetui.ui.views import View
@@ -225,7 +226,8 @@ class CachetuiApp(App[None]):
 
     def _draw_bars(self, scene: Scene, width: int) -> None:
         self.query_one("#views", Canvas).paint([chrome.view_bar(self.view_id, width)])
-        rows = [(row, self.why_not(row, scene)) for row in chrome.footer_rows(COMMANDS, self.view_id)]
+        kind = scene.identity.kind if scene.identity is not None else ""
+        rows = [(row, self.why_not(row, scene)) for row in chrome.footer_rows(COMMANDS, self.view_id, kind)]
         self.query_one("#footer", Canvas).paint([chrome.footer(rows, width)])
 
     def on_resize(self, event: events.Resize) -> None:
@@ -375,6 +377,13 @@ class CachetuiApp(App[None]):
         if self.live is not None:
             self.live.browser.close_value()
             self.soon()
+
+    def on_memory_pane_wanted(self, message: MemoryPane.Wanted) -> None:
+        from cachetui.ui.foresight import look_at_memory
+
+        if self.live is not None:
+            asked = look_at_memory(self.live, message.section, again=message.again)
+            self.run_worker(asked, group="memory", exit_on_error=False)
 
     def on_view_rearranged(self) -> None:
         self.look()

@@ -128,9 +128,14 @@ def view_bar(current: str, width: int) -> Line:
     return Line(tuple(_cut(spans, width)))
 
 
-def footer_rows(rows: Iterable[CommandRow], view_id: str) -> list[CommandRow]:
-    """Return the rows for the footer of a view: what is of this view, or changes something, before what is anywhere."""
+def footer_rows(rows: Iterable[CommandRow], view_id: str, kind: str = "") -> list[CommandRow]:
+    """Return the rows for the footer of a view: what is of this view, or changes something, before what is anywhere.
+
+    `kind` is the server's, where it is known: what never works there is left out.
+    """
+    other = {"": "", "memcached": "redis"}.get(kind, "memcached")
     here = [row for row in rows if row.footer and (not row.where or view_id in row.where)]
+    here = [row for row in here if not row.kind or row.kind != other]
     return sorted(here, key=lambda row: 0 if row.id in _FIRST else 1 if row.where or row.risk != "none" else 2)
 
 

@@ -26,6 +26,8 @@ class CommandRow:
     """Views in which it works; empty: everywhere."""
     footer: bool = False
     """Shown in the footer where there is room."""
+    kind: str = ""
+    """`redis` or `memcached`: the footer has it for these servers only."""
 
 
 VIEWS: tuple[CommandRow, ...] = (
@@ -88,8 +90,8 @@ COMMANDS: tuple[CommandRow, ...] = (
         "group",
         "b",
         "group",
-        "group slow commands by shape or prefix, clients by name, library, host, user or command",
-        where=("slow", "overview", "clients"),
+        "group slow commands or clients in another way; in Memory: the account, prefixes, what goes next, the curve",
+        where=("slow", "overview", "clients", "memory"),
         footer=True,
     ),
     CommandRow("open-key", "o", "open key", "open a key by its exact name, without any scan", needs="value"),
@@ -174,6 +176,7 @@ COMMANDS: tuple[CommandRow, ...] = (
         "settings",
         ("memory",),
         True,
+        "memcached",
     ),
     CommandRow(
         "rebalance",
@@ -184,6 +187,7 @@ COMMANDS: tuple[CommandRow, ...] = (
         "cluster",
         ("topology", "findings"),
         True,
+        "redis",
     ),
     CommandRow(
         "kill", "x", "kill client", "close the selected client's connection", "medium", "kill", ("clients",), True
@@ -197,6 +201,7 @@ COMMANDS: tuple[CommandRow, ...] = (
         "failover",
         ("overview", "topology"),
         True,
+        "redis",
     ),
     CommandRow("clear-slow", "c", "clear", "clear the server's slow log", "low", "slowlog", ("slow",), True),
     CommandRow(

@@ -13,10 +13,12 @@ from cachetui.analysis.curve import Point, from_stream
 from cachetui.analysis.policies import known
 from cachetui.errors import CacheError
 from cachetui.keyspace.access import Observed, observe
+from cachetui.model import Stats
 from cachetui.model.burst import Limits
 from cachetui.source.base import Source, Streamed
 from cachetui.source.connect import AutoSource
 from cachetui.ui.plot import range_words
+from cachetui.ui.remembering import Foreseen
 
 if TYPE_CHECKING:
     from cachetui.ui.app import CachetuiApp
@@ -63,7 +65,21 @@ async def watch(app: CachetuiApp, live: Live) -> None:
         app.say(f"too few reads to predict anything: {seen.burst.line()}", severity="warning")
         return
     live.observed = seen
+    await live.remembering.watched(seen)
     app.say(seen.burst.line(), severity="warning" if seen.burst.stopped_itself else "information")
+
+
+async def look_at_memory(live: Live, section: str, *, again: bool) -> None:
+    """Ask for what a section of the Memory view shows."""
+    identity = live.source.identity or await live.source.open()
+    source = _driver(live)
+    if section == "account":
+        if identity.mode != "cluster" or live.node:
+            await live.remembering.account(source, again=again)
+        return
+    latest = live.feeds.latest.get("stats")
+    stats = latest if isinstance(latest, Stats) else None
+    await live.remembering.sample(source, stats, live.feeds.history, recent(live), again=again)
 
 
 async def by_policy(seen: Observed, policies: Sequence[str]) -> dict[str, Point]:
@@ -94,6 +110,17 @@ async def with_outlook(plan: Plan, live: Live, *, policy: str | None = None, mem
         return now, from_stream(accesses, [after_bytes], replace(accesses.rules, policy=wanted)).points[0]
 
     now, after = await asyncio.to_thread(work)
+    live.predicted[plan.id] = after
     words = f"predicted hit rate: now {range_words(now)}, after {range_words(after)}, once it has settled"
     age = text.duration(max(0.0, live.source.now() - accesses.times_s[-1]))
     return replace(plan, what=(*plan.what, words, f"by {len(accesses.keys):,} sampled uses, watched {age} ago"))
+
+
+def compare(live: Live, plan: Plan) -> None:
+    """From now on show what comes of a change beside what was predicted of it, if anything was."""
+    after = live.predicted.pop(plan.id, None)
+    latest = live.feeds.latest.get("stats")
+    if after is None or not isinstance(latest, Stats) or latest.hits_total is None or latest.misses_total is None:
+        return
+    title = text.printable(plan.title, 60)
+    live.foreseen = Foreseen(title, after, latest.taken_at, latest.hits_total, latest.misses_total)

@@ -13,10 +13,12 @@ from typing import cast
 from cachetui.actions.apply import Guard
 from cachetui.actions.journal import Journal
 from cachetui.actions.undo import ended, undoable
+from cachetui.analysis.curve import Point
 from cachetui.analysis.rules import findings
 from cachetui.analysis.verdict import Verdict, verdict
 from cachetui.config import Settings, state_dir
 from cachetui.errors import CacheError
+from cachetui.feeds.history import HIT_RATE
 from cachetui.feeds.hub import FeedEvent, Feeds
 from cachetui.feeds.settings import SettingsFeed
 from cachetui.keyspace.access import Observed
@@ -26,6 +28,7 @@ from cachetui.source.base import Capability, Kind, Source
 from cachetui.source.replay import ReplaySource
 from cachetui.text import duration
 from cachetui.ui.browse import Browser
+from cachetui.ui.remembering import Foreseen, Remembering
 from cachetui.ui.scene import Scene
 from cachetui.ui.steady import Steady
 
@@ -52,10 +55,15 @@ class Live:
         self.browser = Browser(source, settings.separator, on_change)
         with contextlib.suppress(OSError, CacheError):  # choices that cannot be read are made again
             self.browser.state.decoders = DecoderChoices.load(state_dir() / "decoders.json")
+        self.remembering = Remembering(settings.separator, on_change)
         self.journal = Journal(state_dir() / "journal.jsonl")
         self.interval_s = settings.interval_s
         self.observed: Observed | None = None
         """What the last burst of watched commands told."""
+        self.predicted: dict[str, Point] = {}
+        """By plan the hit rate that was predicted in it."""
+        self.foreseen: Foreseen | None = None
+        """What was predicted of the last change."""
         self.wide: Live | None = None
         """The whole target, where this is one node of it."""
         self.node = ""
@@ -233,9 +241,17 @@ class Live:
             read_only=self.read_only,
             armed_s=self.armed_s,
             replay=self._replay_words(),
+            memory=self.remembering.look,
+            foreseen=self._foreseen_words(evidence),
             settings_by_node=self.config.latest,
             settings_trouble=self.config.trouble,
         )
+
+    def _foreseen_words(self, evidence: Evidence) -> str:
+        if self.foreseen is None:
+            return ""
+        (lately,) = self.feeds.history.series(HIT_RATE, 60, 1) or [None]
+        return self.foreseen.words(evidence.stats, lately)
 
     def _steady_verdict(self, evidence: Evidence, found: tuple[Finding, ...], used_bytes: float | None) -> Verdict:
         """Return the verdict; its wording moves only every few seconds, its level at once."""

@@ -13,6 +13,7 @@ from cachetui.feeds.hub import FeedState
 from cachetui.model import Evidence, Finding, Identity, JournalEntry, SettingsByNode, Trouble
 from cachetui.source.base import Capability, Kind
 from cachetui.ui.browse import Browse
+from cachetui.ui.remembering import MemoryLook
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,10 @@ class Scene:
     """Why nothing may be changed; empty when it may."""
     replay: str
     """Where a replay is ("paused 12s of 1m00s"); empty when live."""
+    memory: MemoryLook
+    """What the Memory view has asked for."""
+    foreseen: str
+    """What was predicted of the last change of policy or memory, and what came of it; empty: nothing was."""
     armed_s: float = 0.0
     """Seconds for which writes are allowed though the profile is read-only by default."""
     settings_by_node: SettingsByNode | None = None

@@ -118,6 +118,10 @@ class Table:
         self.set_rows(self._all)
         return self.order_words()
 
+    def forget_order(self) -> None:
+        """Go back to the order in which rows are given: other columns stand here now."""
+        self.sort_column, self.descending = None, False
+
     def reverse(self) -> str:
         self.descending = not self.descending
         if self.sort_column is None:

@@ -90,6 +90,28 @@ async def test_the_policy_dialog_tells_hit_rates_and_the_plans_too(
         assert client.config_get("maxmemory") == {"maxmemory": str(4 * 2**20)}
 
 
+async def test_the_outcome_stands_beside_the_prediction(
+    new_server: Callable[..., Server], dashboard: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foresight, "WATCH", Limits(seconds=0.6, aside_s=0.1, throughput_loss=1.0, latency_times=1e6))
+    monkeypatch.setattr(foresight, "SAMPLED_ACCESSES", 10_000)
+    server = new_server("redis7", "--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru")
+    with reading_through(server):
+        async with dashboard(server.url) as screen:
+            await screen.press("p")
+            await option(screen, foresight.PREDICT)
+            await screen.until(lambda: screen.live.observed is not None)
+            await option(screen, "allkeys-random")
+            await screen.until(lambda: isinstance(screen.app.screen, Preview))
+            await screen.press("y")
+            await screen.until(lambda: "1 done" in screen.dialog())
+            await screen.press("escape")
+            await screen.press("6")
+            await screen.shows("allkeys-random: predicted", "#memory-pane")
+            await screen.shows("measured", "#memory-pane")
+            assert any("policy is allkeys-random" in mark.text for mark in screen.live.feeds.history.marks)
+
+
 async def test_an_idle_server_predicts_nothing_and_says_so(
     redis7: Server, dashboard: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,7 +65,7 @@ def test_all_looked_at_is_exact() -> None:
 
 
 def test_sums_over_all_keys() -> None:
-    sums = {b"a:*": PrefixSum(10, 10, 1000, 10, 5), b"b:*": PrefixSum(30, 30, 3000, 30, 0)}
+    sums = {b"a:*": PrefixSum(10, 10, 1000, 100, 10, 5), b"b:*": PrefixSum(30, 30, 3000, 100, 30, 0)}
     shown = picture(KeySample(0.0, 40, sums=sums))
     assert shown.exact and shown.bytes == 4000 and [row.prefix for row in shown.rows] == [b"b:*", b"a:*"]
     assert shown.rows[0].share == (0.75, 0.75, 0.75) and shown.without_ttl == (0.125, 0.125, 0.125)

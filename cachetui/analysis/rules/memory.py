@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from cachetui import text
-from cachetui.analysis.growth import error_growth, growth, lookups, number, over_same_span, slope, window_growth
+from cachetui.analysis.growth import (
+    error_growth,
+    growth,
+    growth_of_memory,
+    lookups,
+    number,
+    over_same_span,
+    window_growth,
+)
 from cachetui.analysis.rules.rule import Priority, Problem, config_size, is_memcached
 from cachetui.model import Evidence, Stats
 
@@ -17,9 +23,6 @@ FULL_PERCENT = 95.0
 
 FULL_SOON_S = 900.0
 """Seconds until full that leave no time for a change in a calm hour."""
-
-SLOPE_SPAN_S = 30.0
-"""Seconds of history below which a trend is noise."""
 
 RAISE_FACTOR = 1.5
 """How far to raise a limit that is too small: one step, to be judged again."""
@@ -106,7 +109,7 @@ def memory_high(evidence: Evidence) -> Problem | None:
         return None  # out_of_memory says it
     evicted = window_growth(evidence, "evicted_total")
     at_work = evicted is not None and evicted.amount > 0
-    growing = None if at_work else _growing(evidence)
+    growing = None if at_work else growth_of_memory(evidence)
     left = stats.maxmemory_bytes - stats.used_bytes
     full_in_s = left / growing if growing is not None and growing > 0 and left > 0 else None
     soon = full_in_s is not None and full_in_s <= FULL_SOON_S
@@ -296,14 +299,6 @@ def can_evict(stats: Stats) -> bool | None:
             return None
         return any(db.expires for db in stats.databases)
     return stats.policy != "noeviction"
-
-
-def _growing(evidence: Evidence) -> float | None:
-    """Return the growth in bytes a second; of the whole window or its later half, whichever is calmer."""
-    whole = slope(evidence, "used_bytes", least_span_s=SLOPE_SPAN_S)
-    half = dataclasses.replace(evidence, window=evidence.window[len(evidence.window) // 2 :])
-    later = slope(half, "used_bytes", least_span_s=SLOPE_SPAN_S / 2)
-    return None if whole is None or later is None else min(whole, later)
 
 
 def raise_limit(stats: Stats) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from cachetui.model import (
     Value,
 )
 from cachetui.model.burst import Burst, Limits, Measured, Room
+from cachetui.model.memory import MemoryReport
 from cachetui.source import faults
 from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, UseSink
 from cachetui.source.redis import topology
@@ -305,6 +306,14 @@ class RedisSource(PolledServer):
 
         async with self._session.deadline():
             return await read_room(self._session)
+
+    async def memory(self) -> MemoryReport:
+        """Return this server's account of its memory. Raises CacheError where it may not be asked."""
+        from cachetui.source.redis.memory import read_memory
+
+        async with self._session.deadline():
+            await self._server("lists")
+            return await read_memory(self._session)
 
     async def transact(
         self, watched: Sequence[bytes], checks: Sequence[Check], commands: Sequence[Command]

@@ -1,4 +1,4 @@
-"""The memory pane: Memcached's slab classes, and what each of them wastes, evicts and would gain."""
+"""The memory pane: of Redis and Valkey by section; of Memcached what each slab class wastes, evicts and would gain."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import textwrap
 from collections.abc import Sequence
 from typing import ClassVar
 
+from textual.message import Message
+
 from cachetui import text
+from cachetui.analysis.growth import growth_of_memory
 from cachetui.analysis.slabs import SlabFigures, explained, figures
 from cachetui.model import SlabClass, Stats
 from cachetui.source.base import Kind
 from cachetui.ui.line import Line, line
+from cachetui.ui.panes import memory_parts
 from cachetui.ui.panes.pane import TablePane, trouble_words
 from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
@@ -33,7 +37,6 @@ _CLASSES = (
     Column("TEMP", 6, "right", wide_only=120),
     Column("server", 0, wide_only=140),
 )
-_FIGURES = (Column("memory", 22), Column("now", 10, "right"), Column("what it is"))
 
 FREE_WARN_SHARE, WASTE_WARN_SHARE = 0.5, 0.25
 EXPLAINED = 2
@@ -41,7 +44,14 @@ EXPLAINED = 2
 
 
 class MemoryPane(TablePane):
-    """Slab classes of Memcached; of Redis and Valkey the figures of its memory."""
+    """Slab classes of Memcached; of Redis and Valkey the account of its memory, prefixes, what goes next, the curve."""
+
+    class Wanted(Message):
+        """What a section shows is to be asked for."""
+
+        def __init__(self, section: str, *, again: bool) -> None:
+            super().__init__()
+            self.section, self.again = section, again
 
     heading = "Memory"
     kinds: ClassVar[tuple[Kind, ...]] = ("stats",)
@@ -52,6 +62,8 @@ class MemoryPane(TablePane):
         self.table = Table(_CLASSES)
         self._figures: list[SlabFigures] = []
         self._stats: Stats | None = None
+        self.section = memory_parts.SECTIONS[0]
+        self._asked = ""
 
     def show(self, scene: Scene) -> None:
         stats = scene.evidence.stats
@@ -60,7 +72,36 @@ class MemoryPane(TablePane):
             window = [earlier for earlier in scene.history.window() if stats is not None and earlier is not stats]
             earlier = window[0] if window else None
             self._figures = figures(stats.slabs, earlier, stats) if stats is not None else []
+        if _has_sections(stats) and self._asked != f"{self.section} {scene.node}":
+            self._asked = f"{self.section} {scene.node}"
+            self.post_message(self.Wanted(self.section, again=False))
         super().show(scene)
+
+    def command(self, command_id: str) -> bool:
+        if not _has_sections(self._stats):
+            return super().command(command_id)
+        if command_id == "group":
+            at = memory_parts.SECTIONS.index(self.section)
+            self.section = memory_parts.SECTIONS[(at + 1) % len(memory_parts.SECTIONS)]
+            self.table.forget_order()
+            if self.scene is not None:
+                self.show(self.scene)
+            return True
+        if command_id == "open" and self.section == "prefixes":
+            return self._open_prefix()
+        if command_id == "refresh":
+            self.post_message(self.Wanted(self.section, again=True))
+            return False  # the figures are asked for as well
+        return super().command(command_id)
+
+    def _open_prefix(self) -> bool:
+        """Lead to the keys of the selected prefix, where it is one that the tree has."""
+        row = self.table.current
+        prefix = row.row_id if row is not None and isinstance(row.row_id, bytes) else b""
+        if b"*" in prefix[:-1] or len(prefix) < 2:
+            return False
+        self.post_message(self.Opened(self, ("prefix", prefix[:-1])))
+        return True
 
     def title(self, scene: Scene) -> str:
         stats = scene.evidence.stats
@@ -68,7 +109,8 @@ class MemoryPane(TablePane):
         if stats is None:
             return words
         if stats.server.kind != "memcached":
-            return words
+            others = ", ".join(one for one in memory_parts.SECTIONS if one != self.section)
+            return f"{words} · {self.section} (b: {others})"
         servers = len({slab.server for slab in stats.slabs})
         return f"{words} · {len(stats.slabs)} slab classes" + (f" on {servers} servers" if servers > 1 else "")
 
@@ -78,9 +120,10 @@ class MemoryPane(TablePane):
             return []
         known = text.UNKNOWN if not stats.maxmemory_bytes else text.size(stats.maxmemory_bytes)
         policy = f", {stats.policy}" if stats.policy else ""
-        lines = [line((text.fit(f"{text.size(stats.used_bytes)} of {known}{policy}", width), "title"))]
+        full = _until_full(scene, stats) if stats.server.kind != "memcached" else ""
+        lines = [line((text.fit(f"{text.size(stats.used_bytes)} of {known}{policy}{full}", width), "title"))]
         if stats.server.kind != "memcached":
-            return lines
+            return [*lines, *memory_parts.notes(self.section, scene, width, self.content_size.height)]
         pool = (stats.extra or {}).get("slab_global_page_pool")
         evicting = sorted(
             (one for one in self._figures if one.evicted_lately), key=lambda one: -(one.evicted_lately or 0)
@@ -100,6 +143,8 @@ class MemoryPane(TablePane):
         state = scene.states.get("stats")
         if state is not None and state.trouble is not None:
             return trouble_words(state.trouble)
+        if _has_sections(scene.evidence.stats):
+            return memory_parts.empty_words(self.section, scene)
         return "waiting" if scene.evidence.stats is None else "no slab class holds anything yet"
 
     def rows(self, scene: Scene) -> Sequence[Row]:
@@ -107,8 +152,8 @@ class MemoryPane(TablePane):
         if stats is None:
             return []
         if stats.server.kind != "memcached":
-            self.table.columns = _FIGURES
-            return _figure_rows(stats)
+            self.table.columns, rows = memory_parts.rows_of(self.section, scene, stats)
+            return rows
         self.table.columns = _CLASSES
         return [_class_row(one) for one in self._figures]
 
@@ -139,6 +184,25 @@ class MemoryPane(TablePane):
             *explained(found, stats.slabs),
         ]
         return [line(text.fit(words, width)) for words in lines]
+
+
+def _has_sections(stats: Stats | None) -> bool:
+    return stats is not None and stats.server.kind != "memcached"
+
+
+def _until_full(scene: Scene, stats: Stats) -> str:
+    """Return what happens to the memory now: how fast it grows and when it is full, or what is evicted."""
+    evicted = scene.figures.get("evicted")
+    if evicted:
+        return f", evicting {text.rate(evicted)}"
+    growing = growth_of_memory(scene.evidence)
+    if growing is None or stats.used_bytes is None:
+        return ""
+    if abs(growing) * 3600 < 0.01 * stats.used_bytes:
+        return ", steady"
+    words = f", {'grows' if growing > 0 else 'shrinks'} by {text.size(abs(growing) * 60)}/min"
+    left = (stats.maxmemory_bytes or 0) - stats.used_bytes
+    return words + (f": full in about {text.duration(round(left / growing))}" if growing > 0 and left > 0 else "")
 
 
 def _pages(number: int) -> str:
@@ -199,26 +263,3 @@ def _class_row(found: SlabFigures) -> Row:
         slab.server,
     )
     return Row(_row_id(slab), cells, order)
-
-
-def _figure_rows(stats: Stats) -> list[Row]:
-    ratio = text.UNKNOWN if stats.fragmentation_ratio is None else f"{stats.fragmentation_ratio:.2f}"
-    sizes = (
-        ("used", stats.used_bytes, "all that the server has allocated"),
-        ("resident", stats.rss_bytes, "as the system counts it"),
-        ("peak", stats.peak_bytes, "the most it ever used"),
-        ("data", stats.dataset_bytes, "keys and values"),
-        ("overhead", stats.overhead_bytes, "tables, buffers, bookkeeping"),
-        ("client buffers", stats.client_buffers_bytes, "what clients have not taken yet"),
-        ("fragmentation", stats.fragmentation_bytes, f"held and not usable; resident to used is {ratio}"),
-        ("system", stats.system_memory_bytes, "memory of the machine"),
-    )
-    rows = [
-        Row(name, ((name, ""), (text.size(size), ""), (words, "muted")), (name, size)) for name, size, words in sizes
-    ]
-    waits = stats.lazyfree_pending
-    words = "keys that are being freed in the background"
-    return [
-        *rows,
-        Row("freed later", (("freed later", ""), (text.count(waits), ""), (words, "muted")), ("freed later", waits)),
-    ]
