@@ -7,7 +7,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 
-from cachetui.model.prefixes import KeySample, PrefixRow, prefix_of
+from cachetui.model.prefixes import Hint, KeySample, PrefixRow, prefix_of
 from cachetui.text import percent, printable
 
 LEAST = 3
@@ -22,34 +22,36 @@ ROWS = 20
 """Prefixes that are judged: the largest."""
 
 
-def hints(sample: KeySample, rows: Sequence[PrefixRow], separators: str, depth: int) -> tuple[str, ...]:
-    """Return what could be kept better, one printable line each."""
+def hints(sample: KeySample, rows: Sequence[PrefixRow], separators: str, depth: int) -> tuple[Hint, ...]:
+    """Return what could be kept better."""
     heads: dict[bytes, list[tuple[bytes, bytes]]] = {}
     for key, head in sample.heads:
         heads.setdefault(prefix_of(key, separators, depth), []).append((key, head))
-    found: list[str] = []
+    found: list[Hint] = []
     for row in rows[:ROWS]:
         values = heads.get(row.prefix, [])
         names = Counter(sample.formats.get(key, "") for key, _ in values)
         kind, number = names.most_common(1)[0] if names else ("", 0)
         if number >= LEAST and number > len(values) / 2:
-            found += _of_values(printable(row.prefix, 60), kind, [head for key, head in values])
+            found += _of_values(row.prefix, kind, [head for key, head in values])
     return (*found, *_of_names(sample, separators))
 
 
-def _of_values(prefix: str, kind: str, heads: Sequence[bytes]) -> list[str]:
+def _of_values(prefix: bytes, kind: str, heads: Sequence[bytes]) -> list[Hint]:
+    name = printable(prefix, 60)
     if kind == "pickle":
-        return [f"{prefix} holds pickles: whoever can write there can run code where they are loaded; JSON cannot"]
+        words = f"{name} holds pickles: whoever can write there can run code where they are loaded; JSON cannot"
+        return [Hint("pickle", prefix, words)]
     found = []
     if kind == "json" and sum(map(_is_flat, heads)) > len(heads) / 2:
-        found.append(
-            f"{prefix} holds flat JSON objects: in hashes a field is read and written alone, and short ones take less"
-        )
+        words = f"{name} holds flat JSON objects: in hashes a field is read and written alone, and short ones take less"
+        found.append(Hint("flat-json", prefix, words))
     long = [head for head in heads if len(head) >= LONG_BYTES]
     if kind in _TEXTS and len(long) >= LEAST:
         packed = sum(len(zlib.compress(head)) for head in long) / sum(map(len, long))
         if packed <= PACKS_TO:
-            found.append(f"{prefix} holds long text: it compresses to about {percent(packed * 100, 0)} (zlib)")
+            words = f"{name} holds long text: it compresses to about {percent(packed * 100, 0)} (zlib)"
+            found.append(Hint("long-text", prefix, words))
     return found
 
 
@@ -66,7 +68,7 @@ def _is_flat(head: bytes) -> bool:
     )
 
 
-def _of_names(sample: KeySample, separators: str) -> list[str]:
+def _of_names(sample: KeySample, separators: str) -> list[Hint]:
     names = sample.names or tuple(known.key for known in sample.facts)
     if not names:
         return []
@@ -75,12 +77,15 @@ def _of_names(sample: KeySample, separators: str) -> list[str]:
     bare = [name for name in names if not any(sign in name for sign in signs)]
     if 0 < len(bare) < 0.5 * len(names) and len(bare) >= max(LEAST, 0.001 * len(names)):
         share = percent(100 * len(bare) / len(names))
-        found.append(f"{share} of the keys have no prefix, as {printable(bare[0], 40)}: nobody can tell whose they are")
+        words = f"{share} of the keys have no prefix, as {printable(bare[0], 40)}: nobody can tell whose they are"
+        found.append(Hint("no-prefix", b"", words))
     odd = [name for name in names if b" " in name or any(byte < 32 for byte in name)]
     if odd:
-        found.append(f"names with spaces or control characters, as {printable(odd[0], 40)}: every tool needs quotes")
+        words = f"names with spaces or control characters, as {printable(odd[0], 40)}: every tool needs quotes"
+        found.append(Hint("odd-names", b"", words))
     long = [name for name in names if len(name) > LONG_NAME]
     if len(long) >= max(LEAST, 0.01 * len(names)):
         share = percent(100 * len(long) / len(names))
-        found.append(f"{share} of the names are longer than {LONG_NAME} bytes: each takes memory for its name")
+        words = f"{share} of the names are longer than {LONG_NAME} bytes: each takes memory for its name"
+        found.append(Hint("long-names", b"", words))
     return found

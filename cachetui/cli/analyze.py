@@ -16,6 +16,7 @@ from cachetui.config import Target
 from cachetui.errors import CacheError
 from cachetui.model import ClientList, Evidence, Finding, SlowLog, Stats, Topology
 from cachetui.model.findings import PRIORITIES
+from cachetui.model.prefixes import PrefixPicture
 from cachetui.model.rates import per_second
 from cachetui.model.trouble import REFUSAL_CODES, trouble_of
 from cachetui.source.base import KINDS, Source
@@ -45,7 +46,7 @@ def analyze(call: Call) -> int:
     sample_s: float | None = call.options.sample
     if sample_s:
         call.tell(f"sampling for {duration(sample_s)}")
-    seen = asyncio.run(_look(target, sample_s))
+    seen = asyncio.run(_look(target, sample_s, call.options.keys_))
     found = findings(seen.evidence)
     if call.json:
         write_document(
@@ -67,17 +68,17 @@ def _reaches(found: Iterable[Finding], fail_on: str | None) -> bool:
     return any(finding.priority in failing for finding in found)
 
 
-async def _look(target: Target, sample_s: float | None) -> Seen:
+async def _look(target: Target, sample_s: float | None, keys: int | None) -> Seen:
     """Look twice (more often over a long window), and at everything else once; a failure is evidence too."""
     blank = Evidence(taken_at=time.time(), target=target.name)
     try:
         async with opened(target) as source:
-            return await _from(source, replace(blank, target=source.name), sample_s)
+            return await _from(source, replace(blank, target=source.name), sample_s, keys)
     except CacheError as error:
         return Seen(replace(blank, trouble=trouble_of(error, blank.taken_at)), error=error)
 
 
-async def _from(source: Source, evidence: Evidence, sample_s: float | None) -> Seen:
+async def _from(source: Source, evidence: Evidence, sample_s: float | None, keys: int | None) -> Seen:
     error: CacheError | None = None
     try:
         first = await source.poll("stats")
@@ -85,10 +86,21 @@ async def _from(source: Source, evidence: Evidence, sample_s: float | None) -> S
         evidence = replace(evidence, stats=first)
         evidence = await _others(source, evidence)
         evidence = await _window(source, evidence, sample_s)
+        if keys is not None:
+            evidence = replace(evidence, prefixes=await _keys(source, keys))
     except CacheError as failed:
         error = failed
         evidence = replace(evidence, trouble=trouble_of(failed, source.now()))
     return Seen(replace(evidence, taken_at=source.now()), tuple(source.denied), error)
+
+
+async def _keys(source: Source, number: int) -> PrefixPicture:
+    """Look at some keys at random."""
+    from cachetui.analysis.prefixes import picture
+    from cachetui.keyspace.prefixing import sample_keys
+
+    *_, sample = [one async for one in sample_keys(source, sample=number)]
+    return picture(sample)
 
 
 async def _window(source: Source, evidence: Evidence, sample_s: float | None) -> Evidence:

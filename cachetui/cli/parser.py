@@ -57,6 +57,9 @@ def _analyze(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sample", type=seconds(0.2, 3600), metavar="N", help="rates over the next N seconds, not since the start"
     )
+    parser.add_argument(
+        "--keys", type=whole(100, 1_000_000), metavar="N", dest="keys_", help="look at N keys too: sizes, TTLs, formats"
+    )
     parser.add_argument("--fail-on", choices=("low", "medium", "high"), help="exit 1 at this priority or above")
 
 

@@ -79,7 +79,7 @@ def lines(shown: PrefixPicture) -> list[str]:
         found += columns(rows[:BIG_SHOWN], "llrr")
     found += _expiry_lines(shown)
     if shown.hints:
-        found += ["", *shown.hints]
+        found += ["", *(hint.words for hint in shown.hints)]
     return found
 
 
@@ -159,7 +159,7 @@ def _document(name: str, shown: PrefixPicture) -> dict[str, object]:
         "prefixes": [_row(row) for row in shown.rows],
         "bigKeys": [_big(known) for known in shown.big if (known.size_bytes or 0) >= BIG_BYTES],
         "expiries": None if shown.expiries is None else _expiries(shown.expiries),
-        "hints": list(shown.hints),
+        "hints": [named("prefix", hint.prefix) | {"kind": hint.kind, "words": hint.words} for hint in shown.hints],
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cachetui.model.entries import ClientList, SlowLog, Topology
+from cachetui.model.prefixes import PrefixPicture
 from cachetui.model.stats import Stats
 
 
@@ -34,6 +35,8 @@ class Evidence:
     clients: ClientList | None = None
     topology: Topology | None = None
     trouble: Trouble | None = None
+    prefixes: PrefixPicture | None = None
+    """What a sample of the keys tells, where one was taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,18 @@ class Expiries:
 
 
 @dataclass(frozen=True, slots=True)
+class Hint:
+    """Something that could be kept better."""
+
+    kind: str
+    """`pickle`, `flat-json`, `long-text`, `no-prefix`, `odd-names` or `long-names`."""
+    prefix: bytes
+    """Empty: the names of all keys."""
+    words: str
+    """Printable, one line."""
+
+
+@dataclass(frozen=True, slots=True)
 class PrefixRow:
     """One prefix."""
 
@@ -160,6 +172,6 @@ class PrefixPicture:
     expiries: Expiries | None
     big: tuple[KeyFacts, ...]
     """The largest of the keys looked at."""
-    hints: tuple[str, ...]
-    """What could be kept better, printable."""
+    hints: tuple[Hint, ...]
+    """What could be kept better."""
     note: str = ""

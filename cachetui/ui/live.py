@@ -214,7 +214,7 @@ class Live:
         if self.frozen and self._scene is not None:
             # What is allowed is never frozen: it says what a press will do.
             return replace(self._scene, read_only=self.read_only, armed_s=self.armed_s)
-        evidence = self.feeds.evidence()
+        evidence = replace(self.feeds.evidence(), prefixes=self.remembering.look.picture)
         found = findings(evidence)
         per_s, percent = self._steady_cost()
         figures = self._steady.figures(self.feeds.history, per_s or 0.0)

@@ -115,7 +115,7 @@ def test_what_could_be_kept_better() -> None:
     sample = KeySample(
         0.0, len(keys), 0, tuple(keys), tuple(facts(key, 100) for key in keys), heads=heads, formats=formats
     )
-    hints = picture(sample).hints
+    hints = [hint.words for hint in picture(sample).hints]
     for beginning in ("flat:* holds flat JSON", "long:* holds long text", "code:* holds pickles"):
         assert any(hint.startswith(beginning) for hint in hints), hints
     assert not any(hint.startswith(("deep:", "noise:")) for hint in hints)

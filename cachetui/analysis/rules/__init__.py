@@ -24,7 +24,9 @@ def findings(evidence: Evidence) -> tuple[Finding, ...]:
     known = sane(evidence)
     live = known
     if away(known):
-        live = dataclasses.replace(known, stats=None, window=(), slowlog=None, clients=None, topology=None)
+        live = dataclasses.replace(
+            known, stats=None, window=(), slowlog=None, clients=None, topology=None, prefixes=None
+        )
     found = [f for rule in RULES if (f := rule.find(known if rule.when_away else live)) is not None]
     if live.stats is not None and live.stats.nodes:
         found = [dataclasses.replace(f, commands=_for_each_node(f.commands)) for f in found]

@@ -223,7 +223,7 @@ def _prefix_notes(look: MemoryLook) -> list[tuple[str, str]]:
         when = text.duration(round(cliff.begins_s))
         words = f"! about {text.count(cliff.keys)} keys expire at once in {when}: {text.printable(cliff.prefix, 40)}"
         found.append((words, "warn"))
-    found += [(hint, "muted") for hint in shown.hints[:2]]
+    found += [(hint.words, "muted") for hint in shown.hints[:2]]
     return found
 
 
