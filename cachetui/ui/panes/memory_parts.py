@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cachetui import text
 from cachetui.analysis.eviction import AHEAD, Outlook
-from cachetui.model import Stats
+from cachetui.model import NodeFigures, Stats
 from cachetui.model.prefixes import BIG_BYTES, PrefixRow, Share
 from cachetui.ui.line import Line, line
 from cachetui.ui.plot import curve_lines, range_words
@@ -92,7 +92,27 @@ def account_rows(stats: Stats, look: MemoryLook, *, ascii_only: bool) -> list[Ro
     waits = stats.lazyfree_pending
     words = "keys that are being freed in the background"
     cells = (("freed later", ""), (text.count(waits), ""), ("", ""), (words, "muted"))
-    return [*rows, Row("freed later", cells, ("freed later", waits))]
+    rows.append(Row("freed later", cells, ("freed later", waits)))
+    return rows + [_node_row(node, ascii_only) for node in stats.nodes]
+
+
+def _node_row(node: NodeFigures, ascii_only: bool) -> Row:
+    """Return one node of a cluster: how full it is."""
+    name = text.printable(node.address, 40)
+    full = node.used_bytes / node.limit_bytes if node.used_bytes is not None and node.limit_bytes else None
+    words = [node.role, "no limit" if node.limit_bytes == 0 else f"of {text.size(node.limit_bytes)}"]
+    words.append(f"resident {text.size(node.rss_bytes)}")
+    if node.evicted_per_s:
+        words.append(f"evicting {text.rate(node.evicted_per_s)}")
+    if node.trouble:
+        words.insert(0, f"! {text.printable(node.trouble, 60)}")
+    cells = (
+        (name, "warn" if node.trouble else ""),
+        (text.size(node.used_bytes), ""),
+        (_bar(full or 0.0, ascii_only), "accent"),
+        (", ".join(words), "muted"),
+    )
+    return Row(("node", node.address), cells, (name, node.used_bytes))
 
 
 def _bar(share: float, ascii_only: bool) -> str:
@@ -176,7 +196,8 @@ def notes(section: str, scene: Scene, width: int, height: int) -> list[Line]:
     if scene.foreseen:
         found.append((scene.foreseen, "accent"))
     if section == "account":
-        found += _account_notes(look)
+        stats = scene.evidence.stats
+        found += _account_notes(look, several=stats is not None and bool(stats.nodes))
     elif section == "prefixes":
         found += _prefix_notes(look)
     elif section == "next evicted":
@@ -194,12 +215,13 @@ def notes(section: str, scene: Scene, width: int, height: int) -> list[Line]:
     return [*(line((text.fit(words, width), style)) for words, style in found), *lines]
 
 
-def _account_notes(look: MemoryLook) -> list[tuple[str, str]]:
+def _account_notes(look: MemoryLook, *, several: bool) -> list[tuple[str, str]]:
     if look.report_trouble:
         return [(f"! {look.report_trouble}", "warn")]
     report = look.report
     if report is None:
-        return []
+        words = "each node has an account of its own: Enter on a node in 4, or ], shows it alone"
+        return [(words, "muted")] if several else []
     found = [(f"doctor: {words}", "muted") for words in report.doctor[:3]]
     if report.defrag:
         found.append((f"active defragmentation: {report.defrag}", "muted"))
