@@ -12,8 +12,10 @@ from hypothesis import settings
 from tests.servers import launch
 from tests.servers.launch import SERVERS, Server
 
-# A machine may be busy: how long an example takes says nothing.
-settings.register_profile("suite", deadline=None)
+# A machine may be busy: how long an example takes says nothing. The same examples each time; `--hypothesis-profile
+# search` looks for new ones.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
 settings.load_profile("suite")
 
 

@@ -254,10 +254,9 @@ def changes(earlier: Stats, later: Stats) -> list[str]:
         found.append(f"now {after.kind} {after.version}")
     if later.policy != earlier.policy and None not in (later.policy, earlier.policy):
         found.append(f"policy is {printable(later.policy or '', 20)}")
-    if later.maxmemory_bytes != earlier.maxmemory_bytes and None not in (
-        later.maxmemory_bytes,
-        earlier.maxmemory_bytes,
-    ):
+    limits = (earlier.maxmemory_bytes, later.maxmemory_bytes)
+    # Of several servers it is a sum, which moves as they come and go.
+    if limits[0] != limits[1] and None not in limits and not later.nodes and after.mode != "fleet":
         found.append(f"maxmemory is {size(later.maxmemory_bytes)}")
     if after.role != before.role and after.role is not None and before.role is not None:
         found.append(f"role changed to {after.role}")

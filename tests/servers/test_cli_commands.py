@@ -220,7 +220,6 @@ def test_help_version_and_usage() -> None:
     [
         (["redis://a", "redis://b"], "several targets at once are not supported yet"),
         (["analyze", "redis://a", "redis://b"], "several targets at once"),
-        (["prefixes", "redis://a"], "not there yet"),
         (["--bogus=hunter2"], "unknown option --bogus"),
         (["-h"], "expected one argument"),
         (["-p", "x"], "a whole number from 1 to 65535"),

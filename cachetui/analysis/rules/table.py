@@ -15,6 +15,7 @@ from cachetui.analysis.rules import (
     practice,
     replication,
     replies,
+    surges,
 )
 from cachetui.analysis.rules.replication import refusals
 from cachetui.analysis.rules.rule import Rule
@@ -48,6 +49,11 @@ RULES: tuple[Rule, ...] = (
     Rule("output-buffers", "clients", clients.output_buffers),
     Rule("hit-rate-falling", "hit-rate", hits.falling),
     Rule("expiry-wave", "hit-rate", practice.expiry_wave),
+    Rule("stampede", "hit-rate", surges.stampede),
+    Rule("hit-rate-drop", "hit-rate", surges.hit_rate_drop),
+    Rule("retry-storm", "clients", surges.retry_storm),
+    Rule("pollution", "memory", surges.pollution),
+    Rule("traffic-jump", "performance", surges.traffic_jump),
     Rule("cpu-saturated", "performance", performance.cpu),
     Rule("slow-commands", "performance", performance.slow_commands),
     Rule("errors-rising", "availability", replies.errors_rising),
