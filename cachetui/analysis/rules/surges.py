@@ -213,7 +213,7 @@ def retry_storm(evidence: Evidence) -> Problem | None:
     if spans is None or opened is None or opened[1] < max(STORM_PER_S, STORM_TIMES * opened[0]):
         return None
     entries = () if evidence.slowlog is None else evidence.slowlog.entries
-    slow = [one for one in entries if spans.now.taken_at - one.at <= spans.recent_s]
+    slow = [one for one in entries if spans.now.taken_at - one.at <= spans.recent_s + 1]  # whole seconds
     if len(slow) < STORM_SLOW:
         return None
     return Problem(
