@@ -154,11 +154,11 @@ def _by_idle(sample: KeySample, stats: Stats, history: History) -> tuple[Curve |
     hits, misses = history.rate("hits"), history.rate("misses")
     if stats.used_bytes is None or hits is None or misses is None or not facts:
         why = "no idle times: an LFU policy keeps none" if not facts else "no lookups were seen yet"
-        return None, f"{why}; p, then predict, watches commands instead"
+        return None, f"{why}; p, then predict, watches commands"
     idle, sizes = zip(*facts, strict=True)
     found = IdleSample(idle, sizes, sample.total, hits + misses, round(sum(sizes) / len(sizes) * sample.total))
     (lately,) = history.series(HIT_RATE, 60, 1)
     curve = from_idle(found, stats.used_bytes, hit_rate=None if lately is None else lately / 100)
     if curve is None:
-        return None, "too few lookups to tell a curve by idle times; p, then predict, watches commands instead"
-    return curve, f"from {curve.note}; p, then predict, watches commands and sees further"
+        return None, "too few lookups for a curve by idle times; p, then predict, watches commands"
+    return curve, f"by {len(facts):,} idle times, to the present memory only; p, then predict, sees further"

@@ -34,8 +34,7 @@ async def test_each_section(redis_like: Server, dashboard: Open, size: tuple[int
         await screen.shows("volatile-ttl", "#memory-pane")
         await screen.shows("page:*", "#memory-pane")
         await screen.press("b")
-        await screen.shows("curve", "#memory-pane")
-        await screen.shows("predict, watches commands", "#memory-pane")
+        await screen.shows("p, then predict", "#memory-pane")
         await screen.press("b")
         await screen.shows("key tables", "#memory-pane")
 
