@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 
 from cachetui import text
-from cachetui.model import ClientInfo
+from cachetui.model import ClientInfo, KeyFacts
 from cachetui.model.burst import Access, Call
 from cachetui.model.prefixes import Share, prefix_of
 
@@ -232,7 +232,7 @@ def _grouped(found: Sequence[Count[str]], clients: Sequence[ClientInfo]) -> tupl
         )
         for name, some in sums.items()
     ]
-    notes = {name: _connections(len(some), libraries.get(name, "")) for name, some in sums.items()}
+    notes = {name: _connections(name, len(some), libraries.get(name, "")) for name, some in sums.items()}
     return sorted(grouped, key=lambda one: (one.error - one.count, one.item)), notes
 
 
@@ -249,7 +249,9 @@ def _host(address: str) -> str:
     return host if colon and port.isdigit() else address
 
 
-def _connections(number: int, library: str) -> str:
+def _connections(name: str, number: int, library: str) -> str:
+    if name == "lua":
+        return "what scripts ran"
     words = f"{number} connection{'' if number == 1 else 's'}"
     return f"{words}, {library}" if library else words
 
@@ -262,3 +264,31 @@ def uses_of(frequency: int, log_factor: int = 10) -> float:
     """
     steps = max(0, frequency - 5)
     return steps + log_factor * steps * (steps - 1) / 2
+
+
+def from_frequencies(facts: Sequence[KeyFacts], log_factor: int = 10) -> list[HotRow]:
+    """Return keys by their LFU counters, the hottest first; nothing where there are none. `count` is the counter."""
+    known = [(one.frequency, one) for one in facts if one.frequency is not None]
+    total = sum(uses_of(frequency, log_factor) for frequency, _ in known) or 1.0
+    return [
+        HotRow(
+            text.printable(one.key, 250) or '""',
+            frequency,
+            Share(uses_of(frequency, log_factor) / total, 0.0, 1.0),
+            0,
+            0,
+            None,
+            one.key,
+            note=one.type or "",
+        )
+        for frequency, one in sorted(known, key=lambda pair: (-pair[0], pair[1].key))
+    ]
+
+
+def from_report(ranking: Sequence[tuple[bytes, int]], total: int | None) -> list[HotRow]:
+    """Return one of the server's own rankings; `total` is the measure of all commands."""
+    whole = total or sum(value for _, value in ranking) or 1
+    return [
+        HotRow(text.printable(key, 250) or '""', value, Share(min(1.0, value / whole), 0.0, 1.0), 0, 0, None, key)
+        for key, value in ranking
+    ]
