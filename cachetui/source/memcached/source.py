@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from weakref import WeakSet
 
@@ -23,7 +23,20 @@ from cachetui.model import (
     Topology,
     Value,
 )
-from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, Kind, Polled
+from cachetui.model.burst import Burst, Limits, Measured, Room
+from cachetui.source.base import (
+    VALUE_BYTES,
+    VALUE_ROWS,
+    CallSink,
+    Capability,
+    Check,
+    Command,
+    Enumeration,
+    KeySink,
+    Kind,
+    Polled,
+    UseSink,
+)
 from cachetui.source.globs import compiled
 from cachetui.source.memcached.commands import Wire, deletes, flags_of, wired
 from cachetui.source.memcached.connection import Connection, Login, reply_error
@@ -384,6 +397,38 @@ class MemcachedSource:
         """Return one round trip of `version`, of several servers the worst that answers."""
         answers = await self._fleet.each(lambda server: server.latency_us())
         return max(answer for answer in answers if not isinstance(answer, CacheError))
+
+    async def burst(self, sink: UseSink | CallSink, limits: Limits, begun: Callable[[], None] | None = None) -> Burst:
+        """Watch all events of one server for a moment. Raises Unsupported for a fleet: look at one server of it."""
+        from cachetui.source.memcached.stream import Burster, burst
+
+        server = self._only()
+        self._raise_denied(WATCH)
+        burster = Burster(server.address, server.login, sink, limits, begun or (lambda: None), server.own_peers.append)
+        try:
+            return await burst(burster)
+        except Unsupported as error:
+            self.denied[WATCH] = error
+            raise
+        finally:
+            self.sent.update(burster.sent)
+
+    def _only(self) -> Server:
+        if self._fleet.several:
+            raise Unsupported("several servers are watched one by one", "look at one alone: ] or 4 and Enter")
+        return self._fleet.servers[0]
+
+    async def measured(self, keys: Sequence[tuple[int, bytes]], *, lfu: bool, ttl: bool) -> list[Measured]:
+        """Return the chunk that each item takes, its idle time and its TTL, as far as some seconds suffice."""
+        from cachetui.source.memcached.measuring import measured
+
+        return await measured(self._only(), [key for _, key in keys])
+
+    async def room(self) -> Room:
+        """Return what takes the memory of one server."""
+        from cachetui.source.memcached.measuring import read_room
+
+        return await read_room(self._only())
 
     def node(self, address: str) -> MemcachedSource:
         """Return a source for one server of the fleet. Raises BadTarget when there is no such server."""
