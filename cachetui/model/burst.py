@@ -169,3 +169,5 @@ class Room:
     at_s: float
     """When this was, by a clock that only runs forward."""
     rules: Rules = field(default_factory=Rules)
+    tables: bool = True
+    """Keys take room in tables besides what is told of each; not so where these lie outside of the limit."""

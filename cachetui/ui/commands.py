@@ -211,7 +211,7 @@ COMMANDS: tuple[CommandRow, ...] = (
         True,
         "redis",
     ),
-    CommandRow("clear-slow", "c", "clear", "clear the server's slow log", "low", "slowlog", ("slow",), True),
+    CommandRow("clear-slow", "c", "clear", "clear the server's slow log", "low", "slowlog", ("slow",), True, "redis"),
     CommandRow(
         "arm", "W", "arm writes", "allow writes for five minutes where a profile is read-only; again to end that"
     ),

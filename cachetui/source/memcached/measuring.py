@@ -87,4 +87,5 @@ async def read_room(server: Server) -> Room:
         hits,
         time.monotonic(),
         Rules("allkeys-lru", CHOICES),
+        tables=False,
     )

@@ -83,7 +83,7 @@ class MemcachedSource:
         several = len(target.addresses) > 1
         servers = [Server(address, login, self.sent, rests=several) for address in target.addresses]
         self._fleet = Fleet(servers, target.hashing)
-        self._watches = {server: Watch(server) for server in servers}
+        self._watches = {server: Watch(server, named=several) for server in servers}
         self._scans = Enumerations(self._fleet)
         self._passes: WeakSet[Enumeration] = WeakSet()
         self._settings: Fields | None = None
@@ -185,6 +185,8 @@ class MemcachedSource:
         entries.sort(key=lambda entry: entry.at, reverse=True)
         watches = self._watches.values()
         note = NO_SLOW_LOG + ("; sampled, there are too many" if any(watch.sampled for watch in watches) else "")
+        lacks = sorted({watch.lacks for watch in watches if watch.lacks})
+        note = "; ".join([note, *(f"this version does not tell of {words}" for words in lacks)])
         note = "; ".join([note, *(error.message for error in found if isinstance(error, CacheError))])
         skipped = sum(watch.skipped for watch in watches)
         return SlowLog(time.time(), self._known_identity(), tuple(entries[:KEPT]), note=note, skipped=skipped)

@@ -17,6 +17,7 @@ from cachetui.source.base import CallSink, UseSink
 from cachetui.source.memcached.connection import Connection, Login, connect, reply_error
 from cachetui.source.memcached.events import EventReader
 from cachetui.source.memcached.stats import COMMAND_FIELDS, Fields, read_stats, whole
+from cachetui.source.memcached.watch import addresses
 
 CHUNK_BYTES = 256 * 1024
 TICK_S = 0.1
@@ -127,13 +128,7 @@ class Burster:
         """Return who is connected, by file descriptor."""
         if not isinstance(self.sink, CallSink):
             return {}
-        fields = await self._stats(gauge, b"stats conns")
-        found = {}
-        for name, value in fields.items():
-            handle, _, what = name.partition(":")
-            if what == "addr":
-                found[handle.encode()] = value.partition(":")[2] if value.startswith("tcp") else value
-        return found
+        return addresses(await self._stats(gauge, b"stats conns"))
 
     async def _stats(self, gauge: Connection, question: bytes) -> Fields:
         self.sent[question.decode()] += 1
