@@ -121,7 +121,7 @@ async def _heard(live: Live, source: Source) -> None:
 async def _show(live: Live, tally: Tally, seconds: float | None, clients: Sequence[ClientInfo]) -> None:
     def work() -> dict[str, HotTable]:
         found = {by: tally.rows(by, most=ROWS, seconds=seconds, clients=clients) for by in BYS}
-        return {by: HotTable("uses", tuple(rows)) for by, rows in found.items() if by != "server" or len(rows) > 1}
+        return {by: HotTable("uses", tuple(rows)) for by, rows in found.items() if len(rows) > (by == "server")}
 
     live.hot = replace(live.hot, tables=await asyncio.to_thread(work))
 

@@ -146,7 +146,8 @@ async def test_the_servers_own_hot_keys_are_not_asked_where_there_are_none(redis
         assert source.sent["hotkeys"] == source.sent["hotkeys start"] == 0
 
 
-async def test_items_of_a_memcached(memcached: Server) -> None:
+async def test_items_of_a_memcached(new_server: Callable[..., Server]) -> None:
+    memcached = new_server("memcached", "-m", "64")
     tally = Tally()
     with Plain(memcached) as plain:
         plain.fill([b"hot", b"n"], b"1")
@@ -224,7 +225,8 @@ async def test_a_cancelled_watch_is_gone_at_once(memcached: Server) -> None:
             await until(left_alone)
 
 
-async def test_a_memcached_is_watched_for_its_curve(memcached: Server) -> None:
+async def test_a_memcached_is_watched_for_its_curve(new_server: Callable[..., Server]) -> None:
+    memcached = new_server("memcached", "-m", "64")
     with Plain(memcached) as plain:
         turn = iter(range(10**9))
 
