@@ -353,6 +353,8 @@ def _besides(room: Room, before: Before, timed: float) -> tuple[float, int]:
     `timed` is the share of keys with a time to live. What then is still not accounted for is taken to be
     buffers and the like, up to `UNSEEN_BYTES`; more than that grows with the keys.
     """
+    if not room.tables:
+        return 0.0, room.fixed_bytes
     keys = max(4, room.keys)
     # A pointer for each place of the table, and there are powers of two of them.
     each = 8 * (1 << (keys - 1).bit_length()) / keys + timed * EXPIRY_BYTES

@@ -28,6 +28,25 @@ class Seen(NamedTuple):
     """Lookups of all keys so far."""
 
 
+class Access(NamedTuple):
+    """One key that a command names."""
+
+    db: int
+    key: bytes
+    writes: bool
+
+
+class Call(NamedTuple):
+    """One command of one client."""
+
+    command: str
+    """As it is shown: `GET`; of Memcached what became of it: `fetch`, `miss`, `store`."""
+    client: str
+    """`host:port`, printable; `lua` for what a script runs."""
+    writes: bool | None
+    """None: it names no key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Where a burst ends at the latest, whatever else happens."""
@@ -150,3 +169,5 @@ class Room:
     at_s: float
     """When this was, by a clock that only runs forward."""
     rules: Rules = field(default_factory=Rules)
+    tables: bool = True
+    """Keys take room in tables besides what is told of each; not so where these lie outside of the limit."""

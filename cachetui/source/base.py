@@ -20,7 +20,8 @@ from cachetui.model import (
     Topology,
     Value,
 )
-from cachetui.model.burst import Burst, Limits, Measured, Room, Seen
+from cachetui.model.burst import Access, Burst, Call, Limits, Measured, Room, Seen
+from cachetui.model.hot import HotKeyReport
 from cachetui.model.memory import MemoryReport
 
 Kind = Literal["stats", "slowlog", "clients", "topology"]
@@ -299,6 +300,15 @@ class Followed(Protocol):
 
 
 @runtime_checkable
+class HotKeyed(Protocol):
+    """A source whose server may itself know which keys cost most."""
+
+    async def hot_keys(self, seconds: float, most: int) -> HotKeyReport:
+        """Let the server look for so long, at most `most` keys by each measure. Raises Unsupported where it cannot."""
+        ...
+
+
+@runtime_checkable
 class Accounted(Protocol):
     """A source whose server gives an account of its memory."""
 
@@ -326,13 +336,28 @@ class UseSink(Protocol):
 
 
 @runtime_checkable
+class CallSink(Protocol):
+    """Where every command goes, not only those on sampled keys; called in a thread of its own."""
+
+    @property
+    def full(self) -> bool:
+        """Nothing more is wanted."""
+        ...
+
+    def take_calls(self, accesses: Mapping[Access, int], calls: Mapping[Call, int]) -> None:
+        """Take in what came: how often each key was named, and how often each client sent each command."""
+        ...
+
+
+@runtime_checkable
 class Streamed(Protocol):
     """A source of one server whose commands can be watched for a short time."""
 
-    async def burst(self, sink: UseSink, limits: Limits, begun: Callable[[], None] | None = None) -> Burst:
+    async def burst(self, sink: UseSink | CallSink, limits: Limits, begun: Callable[[], None] | None = None) -> Burst:
         """Watch all commands for a moment and give the sampled uses of keys to `sink`; it ends itself (`Limits`).
 
-        `begun` is called in the burst's thread when nothing is missed any more.
+        A `CallSink` is given all of them, counted. `begun` is called in the burst's thread when nothing is
+        missed any more.
         """
         ...
 

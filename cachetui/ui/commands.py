@@ -90,8 +90,16 @@ COMMANDS: tuple[CommandRow, ...] = (
         "group",
         "b",
         "group",
-        "group slow commands or clients in another way; in Memory: the account, prefixes, what goes next, the curve",
-        where=("slow", "overview", "clients", "memory"),
+        "group slow commands, clients or hot keys in another way; in Memory: account, prefixes, what goes next, curve",
+        where=("slow", "overview", "clients", "memory", "activity"),
+        footer=True,
+    ),
+    CommandRow(
+        "hot",
+        "N",
+        "hot keys",
+        "hear every command for 5 s: the hottest keys, prefixes, commands and clients; ends by itself, or by N again",
+        where=("activity",),
         footer=True,
     ),
     CommandRow("open-key", "o", "open key", "open a key by its exact name, without any scan", needs="value"),
@@ -203,7 +211,7 @@ COMMANDS: tuple[CommandRow, ...] = (
         True,
         "redis",
     ),
-    CommandRow("clear-slow", "c", "clear", "clear the server's slow log", "low", "slowlog", ("slow",), True),
+    CommandRow("clear-slow", "c", "clear", "clear the server's slow log", "low", "slowlog", ("slow",), True, "redis"),
     CommandRow(
         "arm", "W", "arm writes", "allow writes for five minutes where a profile is read-only; again to end that"
     ),

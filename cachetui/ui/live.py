@@ -28,6 +28,7 @@ from cachetui.source.base import Capability, Kind, Source
 from cachetui.source.replay import ReplaySource
 from cachetui.text import duration
 from cachetui.ui.browse import Browser
+from cachetui.ui.hottest import HotLook
 from cachetui.ui.remembering import Foreseen, Remembering
 from cachetui.ui.scene import Scene
 from cachetui.ui.steady import Steady
@@ -64,6 +65,8 @@ class Live:
         """By plan the hit rate that was predicted in it."""
         self.foreseen: Foreseen | None = None
         """What was predicted of the last change."""
+        self.hot = HotLook()
+        """What was found of the hottest keys."""
         self.wide: Live | None = None
         """The whole target, where this is one node of it."""
         self.node = ""
@@ -243,6 +246,7 @@ class Live:
             replay=self._replay_words(),
             memory=self.remembering.look,
             foreseen=self._foreseen_words(evidence),
+            hot=self.hot,
             settings_by_node=self.config.latest,
             settings_trouble=self.config.trouble,
         )

@@ -12,9 +12,10 @@ from cachetui.keyspace.decode import DECODER_NAMES, guesses
 from cachetui.keyspace.export import export
 from cachetui.model import JournalEntry
 from cachetui.text import from_printable, printable
-from cachetui.ui import narrowing
+from cachetui.ui import hottest, narrowing
 from cachetui.ui.browse import Scope
 from cachetui.ui.commands import BY_ID, COMMANDS, CommandRow
+from cachetui.ui.panes.activity import ActivityPane
 from cachetui.ui.panes.journal import JournalPane, what_next
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.panes.pane import TablePane
@@ -42,6 +43,8 @@ async def _open(app: CachetuiApp, live: Live) -> None:
         await _show_entry(app, live, entry)
     elif isinstance(pane, TopologyPane) and app.view_id == "topology":
         await _narrow(app, live, pane)
+    elif isinstance(pane, ActivityPane) and (key := pane.selected()) is not None:
+        await _show_value(app, live, key)
     elif app.view_id == "overview" and (view_id := app.pane.heading.lower()) in BY_ID:
         await app.go(view_id)
 
@@ -270,6 +273,16 @@ async def _help(app: CachetuiApp, live: Live) -> None:
     await app.push_screen_wait(Help([(row, app.why_not(row)) for row in COMMANDS]))
 
 
+async def _hot(app: CachetuiApp, live: Live) -> None:
+    """Find the hottest keys, or stop that."""
+    if live.replaying:
+        app.say("a recording has no commands to hear")
+    elif live.hot.busy:
+        app.workers.cancel_group(app, "hot")
+    else:
+        app.run_worker(hottest.hear(app, live), group="hot", exit_on_error=False)
+
+
 async def _copy(app: CachetuiApp, live: Live) -> None:
     copied = app.pane.copied()
     if copied:
@@ -339,6 +352,7 @@ ANSWERS: dict[str, Answer] = {
     "open": _open,
     "back": _back,
     "copy": _copy,
+    "hot": _hot,
     "freeze": _freeze,
     "refresh": _refresh,
     "arm": _arm,

@@ -13,6 +13,7 @@ from cachetui.feeds.hub import FeedState
 from cachetui.model import Evidence, Finding, Identity, JournalEntry, SettingsByNode, Trouble
 from cachetui.source.base import Capability, Kind
 from cachetui.ui.browse import Browse
+from cachetui.ui.hottest import HotLook
 from cachetui.ui.remembering import MemoryLook
 
 
@@ -53,6 +54,8 @@ class Scene:
     """What the Memory view has asked for."""
     foreseen: str
     """What was predicted of the last change of policy or memory, and what came of it; empty: nothing was."""
+    hot: HotLook
+    """What was found of the hottest keys."""
     armed_s: float = 0.0
     """Seconds for which writes are allowed though the profile is read-only by default."""
     settings_by_node: SettingsByNode | None = None

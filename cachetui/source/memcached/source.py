@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from weakref import WeakSet
 
@@ -23,7 +23,20 @@ from cachetui.model import (
     Topology,
     Value,
 )
-from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, Kind, Polled
+from cachetui.model.burst import Burst, Limits, Measured, Room
+from cachetui.source.base import (
+    VALUE_BYTES,
+    VALUE_ROWS,
+    CallSink,
+    Capability,
+    Check,
+    Command,
+    Enumeration,
+    KeySink,
+    Kind,
+    Polled,
+    UseSink,
+)
 from cachetui.source.globs import compiled
 from cachetui.source.memcached.commands import Wire, deletes, flags_of, wired
 from cachetui.source.memcached.connection import Connection, Login, reply_error
@@ -70,7 +83,7 @@ class MemcachedSource:
         several = len(target.addresses) > 1
         servers = [Server(address, login, self.sent, rests=several) for address in target.addresses]
         self._fleet = Fleet(servers, target.hashing)
-        self._watches = {server: Watch(server) for server in servers}
+        self._watches = {server: Watch(server, named=several) for server in servers}
         self._scans = Enumerations(self._fleet)
         self._passes: WeakSet[Enumeration] = WeakSet()
         self._settings: Fields | None = None
@@ -172,6 +185,8 @@ class MemcachedSource:
         entries.sort(key=lambda entry: entry.at, reverse=True)
         watches = self._watches.values()
         note = NO_SLOW_LOG + ("; sampled, there are too many" if any(watch.sampled for watch in watches) else "")
+        lacks = sorted({watch.lacks for watch in watches if watch.lacks})
+        note = "; ".join([note, *(f"this version does not tell of {words}" for words in lacks)])
         note = "; ".join([note, *(error.message for error in found if isinstance(error, CacheError))])
         skipped = sum(watch.skipped for watch in watches)
         return SlowLog(time.time(), self._known_identity(), tuple(entries[:KEPT]), note=note, skipped=skipped)
@@ -384,6 +399,38 @@ class MemcachedSource:
         """Return one round trip of `version`, of several servers the worst that answers."""
         answers = await self._fleet.each(lambda server: server.latency_us())
         return max(answer for answer in answers if not isinstance(answer, CacheError))
+
+    async def burst(self, sink: UseSink | CallSink, limits: Limits, begun: Callable[[], None] | None = None) -> Burst:
+        """Watch all events of one server for a moment. Raises Unsupported for a fleet: look at one server of it."""
+        from cachetui.source.memcached.stream import Burster, burst
+
+        server = self._only()
+        self._raise_denied(WATCH)
+        burster = Burster(server.address, server.login, sink, limits, begun or (lambda: None), server.own_peers.append)
+        try:
+            return await burst(burster)
+        except Unsupported as error:
+            self.denied[WATCH] = error
+            raise
+        finally:
+            self.sent.update(burster.sent)
+
+    def _only(self) -> Server:
+        if self._fleet.several:
+            raise Unsupported("several servers are watched one by one", "look at one alone: ] or 4 and Enter")
+        return self._fleet.servers[0]
+
+    async def measured(self, keys: Sequence[tuple[int, bytes]], *, lfu: bool, ttl: bool) -> list[Measured]:
+        """Return the chunk that each item takes, its idle time and its TTL, as far as some seconds suffice."""
+        from cachetui.source.memcached.measuring import measured
+
+        return await measured(self._only(), [key for _, key in keys])
+
+    async def room(self) -> Room:
+        """Return what takes the memory of one server."""
+        from cachetui.source.memcached.measuring import read_room
+
+        return await read_room(self._only())
 
     def node(self, address: str) -> MemcachedSource:
         """Return a source for one server of the fleet. Raises BadTarget when there is no such server."""

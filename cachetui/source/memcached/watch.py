@@ -12,6 +12,7 @@ from cachetui.model import SlowEntry
 from cachetui.source import faults
 from cachetui.source.memcached.connection import LINE_BYTES, Connection, reply_error
 from cachetui.source.memcached.server import Server
+from cachetui.source.memcached.stats import Fields, read_stats
 from cachetui.text import printable
 
 KEPT = 500
@@ -48,8 +49,12 @@ _ids = itertools.count(1)
 class Watch:
     """A one-way connection that is open only while somebody looks."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, *, named: bool = False) -> None:
+        """`named`: the server's address stands in each event."""
         self._server = server
+        self._node = server.name if named else ""
+        self.lacks = ""
+        """What this server does not tell of; empty: nothing is missing."""
         self._events: deque[SlowEntry] = deque(maxlen=KEPT)
         self._connection: Connection | None = None
         self._rest = b""
@@ -99,17 +104,29 @@ class Watch:
     async def _begin(self) -> Connection:
         connection = await self._server.dial(receive_bytes=POLL_BYTES)
         try:
+            if not self._peers:
+                await self._meet(connection)
             reply = b""
             for topics in TOPICS:
                 self._server.count("watch")
                 await connection.send(b"watch %b\r\n" % topics)
                 reply = await connection.line()
                 if reply == b"OK":
+                    missing = TOPICS[0].removeprefix(topics) if topics != TOPICS[1] else b"deletions"
+                    self.lacks = missing.strip().replace(b" ", b" and ").decode()
                     return connection
             raise self._refused(reply)
         except BaseException:
             connection.close()
             raise
+
+    async def _meet(self, connection: Connection) -> None:
+        """Learn who is connected already: events tell of those who come later only."""
+        self._server.count("stats conns")
+        await connection.send(b"stats conns\r\n")
+        for name, address in addresses(await read_stats(connection)).items():
+            if len(self._peers) < PEERS:
+                self._peers[name] = address
 
     def _refused(self, reply: bytes) -> CacheError:
         if reply.startswith(b"ERROR"):
@@ -151,7 +168,13 @@ class Watch:
             self._peers.pop(handle, None)
         if ours and kind.startswith(b"conn_"):
             return
-        self._events.append(SlowEntry(next(_ids), at, None, (words,), client=client, event=event_name(fields)))
+        event = event_name(fields)
+        if kind == b"item_store" and self._events:
+            # A store looks its item up first, and memcached tells of that as of a fetch.
+            last = self._events[-1]
+            if last.event in ("fetch", "miss") and (last.args, last.client) == ((words,), client):
+                self._events.pop()
+        self._events.append(SlowEntry(next(_ids), at, None, (words,), client=client, event=event, node=self._node))
 
     def _connection_words(self, fields: dict[bytes, bytes]) -> bytes:
         """Return what there is to say of a connection that came or went, and remember whose it is."""
@@ -160,6 +183,20 @@ class Watch:
             port = printable(fields.get(b"rport", b""), 6)
             self._peers[fields[b"cfd"]] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return fields.get(b"reason") or fields.get(b"transport", b"")
+
+
+def addresses(connections: Fields) -> dict[bytes, str]:
+    """Return the other end of each connection in `stats conns`, by its file descriptor.
+
+    >>> addresses({"24:addr": "tcp:127.0.0.1:5000", "24:state": "conn_read", "25:addr": "tcp6:[::1]:5"})
+    {b'24': '127.0.0.1:5000', b'25': '[::1]:5'}
+    """
+    found = {}
+    for name, value in connections.items():
+        handle, _, what = name.partition(":")
+        if what == "addr":
+            found[handle.encode()] = value.partition(":")[2] if value.startswith("tcp") else value
+    return found
 
 
 def event_name(fields: dict[bytes, bytes]) -> str:

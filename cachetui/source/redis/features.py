@@ -16,7 +16,7 @@ class Features:
     ASKED: ClassVar[tuple[str, ...]] = (
         *("info", "config", "config|get", "config|set", "client", "client|no-touch", "client|kill", "slowlog"),
         *("scan", "unlink", "del", "memory", "object", "httl", "function", "expire", "persist", "vcard", "ft._list"),
-        *("commandlog", "latency|histogram", "cluster|slot-stats"),
+        *("commandlog", "latency|histogram", "cluster|slot-stats", "hotkeys"),
     )
     known: frozenset[str] = field(default_factory=frozenset)
     asked: bool = False

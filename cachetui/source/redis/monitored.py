@@ -162,14 +162,25 @@ class MonitorReader:
         cut, self._cut = self._cut, 0
         self.lines += 1
         parts = line.split(b'"', 4)
-        whole = len(parts) == 5 and len(line) - len(parts[4]) < HEAD_BYTES and b"\\" not in parts[3]
-        command = self._learn(parts[1]) if whole else None
-        if command is None or not command.simple:
+        command = self._whole_head(line, parts)
+        if command is None:
             self.strange += 1
             return
         self.lookups += command.use <= Use.LOOK
         if spatial_hash(parts[3]) < self._sink.threshold:
             self._hand_on(parts, command.use, cut)
+
+    def _whole_head(self, line: bytes, parts: Sequence[bytes]) -> Command | None:
+        """Return the command of a line that was cut, if its only key stands whole before the cut."""
+        whole = len(parts) == 5 and len(line) - len(parts[4]) < HEAD_BYTES and b"\\" not in parts[3]
+        command = self._learn(parts[1]) if whole else None
+        return command if command is not None and command.simple else None
+
+    @staticmethod
+    def _keys(command: Command, tail: bytes) -> list[bytes]:
+        """Return the keys of a command; `tail` is its line from the first quote on."""
+        words = _WORD.findall(tail)
+        return [unescaped(words[at]) for at in _places(command, words)]
 
     def _note_time(self, lines: Sequence[bytes]) -> None:
         if math.isnan(self.first_s):

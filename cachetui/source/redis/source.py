@@ -16,9 +16,20 @@ from cachetui.model import (
     Value,
 )
 from cachetui.model.burst import Burst, Limits, Measured, Room
+from cachetui.model.hot import HotKeyReport
 from cachetui.model.memory import MemoryReport
 from cachetui.source import faults
-from cachetui.source.base import VALUE_BYTES, VALUE_ROWS, Capability, Check, Command, Enumeration, KeySink, UseSink
+from cachetui.source.base import (
+    VALUE_BYTES,
+    VALUE_ROWS,
+    CallSink,
+    Capability,
+    Check,
+    Command,
+    Enumeration,
+    KeySink,
+    UseSink,
+)
 from cachetui.source.redis import topology
 from cachetui.source.redis.bulk import Bulk
 from cachetui.source.redis.connection import Argument, Credentials
@@ -286,7 +297,7 @@ class RedisSource(PolledServer):
             await self._server("keys")
             return self._session.address, self._session.credentials
 
-    async def burst(self, sink: UseSink, limits: Limits, begun: Callable[[], None] | None = None) -> Burst:
+    async def burst(self, sink: UseSink | CallSink, limits: Limits, begun: Callable[[], None] | None = None) -> Burst:
         """Watch all commands by MONITOR for a moment; of a cluster this node's alone."""
         from cachetui.source.redis.stream import burst
 
@@ -295,17 +306,25 @@ class RedisSource(PolledServer):
 
     async def measured(self, keys: Sequence[tuple[int, bytes]], *, lfu: bool, ttl: bool) -> list[Measured]:
         """Return size, idle time (or frequency) and TTL of `keys`, as far as some seconds suffice."""
-        from cachetui.source.redis.stream import measured
+        from cachetui.source.redis.measuring import measured
 
         address, who = await self._watched()
         return await measured(address, who, keys, lfu=lfu, ttl=ttl, sent=self._session.sent)
 
     async def room(self) -> Room:
         """Return what takes this server's memory, and its rules of eviction."""
-        from cachetui.source.redis.stream import read_room
+        from cachetui.source.redis.measuring import read_room
 
         async with self._session.deadline():
             return await read_room(self._session)
+
+    async def hot_keys(self, seconds: float, most: int) -> HotKeyReport:
+        """Let this server look for the keys that cost most (HOTKEYS)."""
+        from cachetui.source.redis.hotkeys import hot_keys
+
+        async with self._session.deadline():
+            await self._server("keys")
+        return await hot_keys(self._session, seconds, most)
 
     async def memory(self) -> MemoryReport:
         """Return this server's account of its memory. Raises CacheError where it may not be asked."""

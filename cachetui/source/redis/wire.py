@@ -107,6 +107,14 @@ class Wire:
             raise no_database(str(replies[-1]), who.db)
 
     @property
+    def own_end(self) -> str:
+        """Our end as the server names it, unless somebody translates addresses; empty for a unix socket."""
+        name = self._socket.getsockname() if self._socket is not None else ""
+        if not isinstance(name, tuple):
+            return ""
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+    @property
     def idle(self) -> bool:
         """False when it is closed, at this end or the other, or when something came that nobody asked for."""
         if self._socket is None or self._reader.has_data():

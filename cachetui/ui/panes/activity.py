@@ -1,4 +1,4 @@
-"""The activity pane: which commands are called now, what they cost, and which errors come back."""
+"""The activity pane: which commands are called now, what they cost, which errors come back; and the hottest keys."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from cachetui import text
 from cachetui.analysis.activity import CommandRate, activity
 from cachetui.source.base import Kind
 from cachetui.ui.line import Line, line
+from cachetui.ui.panes.activity_hot import columns_of, hot_notes, hot_rows, slot_notes
 from cachetui.ui.panes.activity_items import COLUMNS, item_notes, item_rows
 from cachetui.ui.panes.latency import percentile_us
 from cachetui.ui.panes.pane import TablePane, trouble_words
@@ -29,35 +30,98 @@ ERRORS = 4
 BUSY_PERCENT = 25.0
 """Of one core: what takes more is worth a colour."""
 _BAR = 30
+HOT_NOTES, HOT_NOTES_TALL = 3, 8
+"""Lines on how the hottest keys were found: in a low pane, and in a high one."""
+TALL = 30
 
 
 class ActivityPane(TablePane):
-    """INFO commandstats and errorstats as rates of the last seconds; Memcached's own counters."""
+    """INFO commandstats and errorstats as rates of the last seconds; Memcached's own counters; what `N` found."""
 
     heading = "Activity"
-    kinds: ClassVar[tuple[Kind, ...]] = ("stats", "slowlog")
+    kinds: ClassVar[tuple[Kind, ...]] = ("stats", "slowlog", "topology")
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.table = Table(_COLUMNS)
+        self.by = ""
+        """What the hottest are told apart by; empty: the commands, or Memcached's live events."""
+        self._looks = 0
+
+    def show(self, scene: Scene) -> None:
+        by = self.by
+        if scene.hot.number != self._looks and scene.hot.tables:
+            self._looks, by = scene.hot.number, next(iter(scene.hot.tables))
+        self._choose(by if by in scene.hot.tables else "")
+        super().show(scene)
+
+    def _choose(self, by: str) -> None:
+        if by != self.by:
+            self.by = by
+            self.table.forget_order()
+
+    def command(self, command_id: str) -> bool:
+        scene = self.scene
+        if command_id == "group" and scene is not None:
+            choices = ["", *scene.hot.tables]
+            if len(choices) == 1:
+                self.notify_order("N finds the hottest keys first")
+                return True
+            self._choose(choices[(choices.index(self.by) + 1) % len(choices)])
+            self.show(scene)
+            return True
+        if command_id == "back" and self.by and not self.table.needle and scene is not None:
+            self._choose("")
+            self.show(scene)
+            return True
+        return super().command(command_id)
+
+    def selected(self) -> bytes | None:
+        """Return the key under the cursor; None where the row is none."""
+        row = self.table.current
+        if self.by and row is not None and isinstance(row.row_id, tuple) and isinstance(row.row_id[0], bytes):
+            return row.row_id[0]
+        return None
 
     def title(self, scene: Scene) -> str:
-        found = activity(scene.evidence)
-        return super().title(scene) + (f" · last {text.duration(round(found.span_s))}" if found else "")
+        words = super().title(scene)
+        if scene.hot.tables:
+            others = ", ".join(by or self._usual(scene) for by in ("", *scene.hot.tables) if by != self.by)
+            words += f" · {f'hottest by {self.by}' if self.by else self._usual(scene)} (b: {others})"
+        elif not self.by:
+            words += " · N: hottest keys"
+        found = None if self.by else activity(scene.evidence)
+        return words + (f" · last {text.duration(round(found.span_s))}" if found else "")
+
+    @staticmethod
+    def _usual(scene: Scene) -> str:
+        return "live events" if _of_items(scene) else "commands"
 
     def notes(self, scene: Scene) -> list[Line]:
+        width, height = self.content_size
+        if self.by or scene.hot.busy or not scene.hot.tables:
+            lines = hot_notes(scene.hot, width, most=HOT_NOTES_TALL if height >= TALL else HOT_NOTES)
+        else:
+            lines = []
+        if self.by:
+            return lines
         if _of_items(scene):
-            return item_notes(scene, self.content_size.width)
+            return [*lines, *item_notes(scene, width)]
         found = activity(scene.evidence)
+        lines += slot_notes(scene, width)
         if found is None or not found.errors:
-            return []
+            return lines
         words = ", ".join(f"{word} {text.rate(per_s)}" for word, per_s in found.errors[:ERRORS])
-        return [line((text.fit(f"! errors: {words}", self.content_size.width), "warn"))]
+        return [*lines, line((text.fit(f"! errors: {words}", width), "warn"))]
 
     def rows(self, scene: Scene) -> Sequence[Row]:
+        if self.by and (found_hot := scene.hot.tables.get(self.by)) is not None:
+            self.table.columns = columns_of(self.by, found_hot)
+            return hot_rows(found_hot, ascii_only=scene.settings.ascii)
         if _of_items(scene):
             self.table.columns = COLUMNS
             return item_rows(scene)
+        self.table.columns = _COLUMNS
         found = activity(scene.evidence)
         if found is None:
             return []
@@ -72,6 +136,8 @@ class ActivityPane(TablePane):
 
     def empty_words(self, scene: Scene) -> str:
         stats = scene.evidence.stats
+        if self.by:
+            return "nothing was used meanwhile"
         if scene.evidence.trouble is not None:
             return trouble_words(scene.evidence.trouble)
         if stats is None:

@@ -22,7 +22,7 @@ _ENTRIES = (
     Column("client", 21, wide_only=90),
     Column("name", 12, wide_only=110),
 )
-_EVENTS = (Column("at", 11), Column("event", 10), Column("key"), Column("client", 21, wide_only=90))
+_EVENTS = (Column("at", 11), Column("event", 10), Column("key"), Column("client", 38, wide_only=90))
 _GROUPS = (
     Column("times", 6, "right"),
     Column("total", 8, "right"),
@@ -178,10 +178,11 @@ def _row_id(entry: SlowEntry) -> tuple[str, str, int, float]:
 
 def _event_row(entry: SlowEntry, now: float) -> Row:
     key = " ".join(text.printable(arg, 250) for arg in entry.args)
+    who = f"{entry.node} < {entry.client}".removesuffix(" < ") if entry.node else entry.client
     cells = (
         (text.clock(entry.at, now), "muted"),
         (entry.event, "warn" if entry.event == "evict" else ""),
         (key, ""),
-        (entry.client, "muted"),
+        (who, "muted"),
     )
-    return Row(_row_id(entry), cells, (entry.at, entry.event, key, entry.client))
+    return Row(_row_id(entry), cells, (entry.at, entry.event, key, who))
