@@ -57,6 +57,7 @@ def picture(sample: KeySample, *, separators: str = ":", depth: int = 2) -> Pref
         expiries(timed, sample.total / max(1, len(facts))),
         tuple(biggest[:BIGGEST]),
         hints(sample, rows, separators, depth),
+        sample.conventions,
         sample.note,
     )
 

@@ -22,6 +22,7 @@ from cachetui.keyspace.decode import guesses
 from cachetui.keyspace.distinct import EXACT, Distinct
 from cachetui.keyspace.estimate import AT_ONCE, LIMIT_S, learn_policy, walk
 from cachetui.model import KeyFacts, ScanProgress
+from cachetui.model.conventions import may_say, recognise
 from cachetui.model.prefixes import KeySample, PrefixSum, prefix_of
 from cachetui.source.base import Source
 from cachetui.text import count, duration
@@ -35,6 +36,8 @@ LEAST = 20
 """Keys of a prefix that are looked at, if it has so many."""
 HEAD_BYTES, HEADS, HEAD_PREFIXES = 2048, 5, 12
 """So much of so many values is read, of each of the largest prefixes."""
+SAID = 25
+"""Names of each convention whose facts are read."""
 SHOWN_S = 0.4
 BIGGEST = 20
 PREFIXES = 20_000
@@ -108,18 +111,45 @@ def _may_list(source: Source) -> None:
 
 async def _names(source: Source, limit_s: float, progress: Tell | None, rng: random.Random, size: int) -> KeySample:
     _may_list(source)
-    names = Distinct(size, rng)
+    names = _Names(size, rng)
     enumeration = source.enumeration(names)
     await walk(enumeration, limit_s, progress)
     done = enumeration.progress
     counted, error = await asyncio.to_thread(names.count)
     note = done.note if done.partial else ""
     if done.state == "ended":
-        return KeySample(source.now(), counted, error, tuple(names.sample()), note=note)
+        said = tuple(await _facts(source, names.said()))
+        return KeySample(source.now(), counted, error, tuple(names.sample()), conventions=said, note=note)
     total = done.total if done.total is not None else counted
     words = f"{count(counted)} of {count(total)} names were looked through in {duration(limit_s)}"
     words += ": servers with more keys may count for less" if source.identity and _is_many(source) else ""
-    return KeySample(source.now(), total, 0, tuple(names.sample()), note="; ".join(filter(None, (note, words))))
+    said = tuple(await _facts(source, names.said()))
+    words = "; ".join(filter(None, (note, words)))
+    return KeySample(source.now(), total, 0, tuple(names.sample()), conventions=said, note=words)
+
+
+class _Names(Distinct):
+    """A sample of names, and some of those that say something by convention."""
+
+    def __init__(self, size: int, rng: random.Random) -> None:
+        self._said: dict[str, set[bytes]] = {}
+        super().__init__(size, rng)
+
+    def clear(self) -> None:
+        self._said = {}
+        super().clear()
+
+    def add(self, keys: Sequence[bytes]) -> None:
+        super().add(keys)
+        for key in keys:
+            if may_say(key) and (said := recognise(key)) is not None:
+                found = self._said.setdefault(said.kind, set())
+                if len(found) < SAID:
+                    found.add(key)
+
+    def said(self) -> list[bytes]:
+        """Return the names, by kind."""
+        return [key for found in self._said.values() for key in sorted(found)]
 
 
 def _is_many(source: Source) -> bool:

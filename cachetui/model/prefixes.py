@@ -88,6 +88,8 @@ class KeySample:
     """By prefix, where all keys were measured."""
     biggest: tuple[KeyFacts, ...] = ()
     """The largest of all keys, where all were measured."""
+    conventions: tuple[KeyFacts, ...] = ()
+    """Of all keys some whose names say something by convention (see `model.conventions`)."""
     note: str = ""
     """What is missing."""
 
@@ -174,4 +176,6 @@ class PrefixPicture:
     """The largest of the keys looked at."""
     hints: tuple[Hint, ...]
     """What could be kept better."""
+    conventions: tuple[KeyFacts, ...] = ()
+    """Of all keys some whose names say something by convention."""
     note: str = ""

@@ -15,6 +15,7 @@ from cachetui.errors import Denied, Refused, Unsupported
 from cachetui.keyspace.estimate import estimate
 from cachetui.keyspace.versions import version_rule
 from cachetui.model import Estimate, Identity, Keep, KeyFacts, Operation, ScanProgress, Selection
+from cachetui.model.conventions import recognise
 from cachetui.ui.panes.keys import KeysPane
 from cachetui.ui.proposal import Planner, Proposal
 from cachetui.ui.screens.dialog import Choice
@@ -60,13 +61,20 @@ async def invalidated(app: CachetuiApp, live: Live, identity: Identity) -> Plan 
     """Ask which invalidation and of what, look how many keys that are, and return the plan."""
     around = _around(app)
     choices, off = _choices(live, identity, around)
-    first = _KEYS if around.keys else _PATTERN
+    first = _first_of(around, live.settings.tag_template)
     way = await app.push_screen_wait(
         Choice(f"invalidate on {live.source.name}", choices, first=first, off=off, numbered=True)
     )
     if way == _KEYS:
         return await swept(app, live, identity, Selection(keys=around.keys), Operation("delete"))
     return None if way is None else await _ASKING[way](app, live, identity)
+
+
+def _first_of(around: Around, tag_template: str) -> str:
+    """Return what is meant most likely: of a tag's set its members, of a version the next one."""
+    if len(around.keys) == 1 and (said := recognise(around.keys[0], tag_template)) is not None:
+        return {"tag": _TAG, "version": _VERSION}.get(said.kind, _KEYS)
+    return _KEYS if around.keys else _PATTERN
 
 
 def _choices(live: Live, identity: Identity, around: Around) -> tuple[list[tuple[str, str]], dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cachetui.analysis.rules import (
     availability,
     clients,
+    conventions,
     hits,
     keeping,
     memcached,
@@ -97,6 +98,10 @@ RULES: tuple[Rule, ...] = (
     Rule("readonly-writes", "replication", refusals("READONLY", "medium", "Clients write to a replica")),
     Rule("logins-refused", "configuration", replies.logins_refused),
     Rule("acl-denials", "configuration", replies.permissions_refused),
+    Rule("write-behind-backlog", "performance", conventions.backlog),
+    Rule("dead-letters", "availability", conventions.dead_letters),
+    Rule("locks-for-ever", "availability", conventions.locks_for_ever),
+    Rule("staying-versions", "memory", conventions.staying_versions),
     Rule("expiry-cliff-ahead", "hit-rate", keeping.cliff_ahead),
     Rule("pickled-values", "configuration", keeping.pickles),
     Rule("big-keys", "performance", keeping.big_keys),

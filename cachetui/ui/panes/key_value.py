@@ -7,6 +7,7 @@ from dataclasses import replace
 from cachetui import text
 from cachetui.keyspace.decode import lines_of
 from cachetui.model import KeyFacts, Value, ValueItem
+from cachetui.model.conventions import recognise
 from cachetui.ui.browse import Browse
 from cachetui.ui.line import Line, line
 from cachetui.ui.scene import Scene
@@ -95,6 +96,9 @@ class ValueView:
         if value is None:
             return [*head, line(("reading", "muted"))]
         head.append(line((text.fit(_facts_words(value.facts), width), "muted")))
+        said = _convention_words(browse.opened, scene.settings.tag_template, value)
+        if said:
+            head.append(line((text.fit(said, width), "accent")))
         if value.note and value.items:
             head.append(line((text.fit(value.note, width), "warn")))
         window = self._window_words(browse, value)
@@ -167,3 +171,30 @@ def _facts_words(facts: KeyFacts) -> str:
         known.append(f"frequency {facts.frequency}")
     known.append(facts.encoding)
     return "  ".join(word for word in known if word)
+
+
+def _convention_words(key: bytes, tag_template: str, value: Value) -> str:
+    """Return what the name says by the conventions of `cachetui.patterns`; empty where it says nothing."""
+    said = recognise(key, tag_template)
+    if said is None or not value.facts.exists:
+        return ""
+    of, facts = text.printable(said.of, 60), value.facts
+    if said.kind == "lock":
+        who = {b"r": "a reader that loads it", b"w": "a writer"}.get(_first_bytes(value)[:1], "somebody")
+        ends = "it never ends by itself!" if facts.has_ttl is False else f"for {text.duration(facts.ttl_s)} more"
+        return f"lock of {of}, held by {who}, {ends}"
+    if said.kind == "version":
+        return (
+            f"version of the namespace {of}: its keys are {of}:{text.printable(_first_bytes(value), 20)}:*; i raises it"
+        )
+    return {
+        "tag": f"tag {of}: i deletes its {text.count(facts.length)} members, and the set",
+        "tag-expiry": f"until when each key belongs to the tag {of}",
+        "stream": f"write-behind queue {of}: {text.count(facts.length)} updates in the stream",
+        "values": f"the latest values of the write-behind queue {of}",
+        "dead-letters": f"dead letters of {of}: {text.count(facts.length)} updates that the database refused",
+    }[said.kind]
+
+
+def _first_bytes(value: Value) -> bytes:
+    return value.items[0].data if value.items else b""
