@@ -184,9 +184,7 @@ def _convention_words(key: bytes, tag_template: str, value: Value) -> str:
         ends = "it never ends by itself!" if facts.has_ttl is False else f"for {text.duration(facts.ttl_s)} more"
         return f"lock of {of}, held by {who}, {ends}"
     if said.kind == "version":
-        return (
-            f"version of the namespace {of}: its keys are {of}:{text.printable(_first_bytes(value), 20)}:*; i raises it"
-        )
+        return f"version of {of}: its keys are {of}:{text.printable(_first_bytes(value), 20)}:*; i raises it"
     return {
         "tag": f"tag {of}: i deletes its {text.count(facts.length)} members, and the set",
         "tag-expiry": f"until when each key belongs to the tag {of}",
