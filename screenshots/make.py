@@ -18,7 +18,7 @@ from cachetui.ui.canvas import Canvas
 HERE = Path(__file__).parent
 WARM_S = 60.0
 """The demo fills its server and settles; the trends get something to show."""
-WAIT_S = 20.0
+WAIT_S = 40.0
 FONTS = re.compile(r"@font-face\s*\{.*?\}", re.DOTALL)
 """Textual's pictures would fetch their font from the net."""
 
@@ -33,6 +33,8 @@ class Shot:
     size: tuple[int, int] = (120, 40)
     theme: str = "dark"
     history_s: float = 0.0
+    scenario: str = ""
+    """What goes wrong meanwhile (see `cachetui.demo.scenarios`)."""
 
 
 REDIS = (
@@ -45,25 +47,38 @@ REDIS = (
     Shot("preview", ("2", "slash", *"page:product:", "enter", "space", "space", "space", "d"), "exact commands"),
     Shot("narrow", (), "hit rate", size=(80, 24), history_s=10),
     Shot("light", (), "page:", theme="light", history_s=30),
+    Shot("memory", ("6", "b"), "95 % intervals"),
+    Shot("evicted", ("6", "b", "b"), "allkeys-lru <"),
+    Shot("stampede", ("8",), "Many readers load the same keys", history_s=45, scenario="stampede"),
+    Shot("cold-start", (), "Hit rate fell", history_s=45, scenario="cold-start"),
+    Shot("expiry-cliff", (), "Many keys expire together", history_s=45, scenario="expiry-cliff"),
+    Shot("hot-key", ("8",), "Commands jumped", history_s=45, scenario="hot-key"),
+    Shot("pollution", ("8",), "New keys push out others", history_s=45, scenario="polluting-scan"),
+    Shot("retry-storm", ("8",), "Clients give up and try again", history_s=45, scenario="retry-storm"),
 )
+CLUSTER = (Shot("cluster", ("4",), "slots", history_s=20),)
 MEMCACHED = (
     Shot("memcached", (), "page:", history_s=30),
     Shot("slabs", ("2", "6"), "unread", history_s=10),
 )
 
 
-async def take(url: str, shot: Shot) -> None:
+async def take(demo: Demo, shot: Shot) -> None:
     """Open the dashboard, press, wait for the text, save the picture."""
-    app = CachetuiApp(parse_target(url), Settings(theme=shot.theme))
+    app = CachetuiApp(parse_target(demo.url), Settings(theme=shot.theme))
     async with app.run_test(size=shot.size) as pilot:
         await until(pilot, lambda: "live" in shown(app), "live")
         await pilot.pause(shot.history_s)
+        if shot.scenario:
+            demo.play(shot.scenario)
         for press in shot.presses:
             await pilot.press(press)
             await pilot.pause(0.3)
         await until(pilot, lambda: shot.shows in shown(app), shot.shows)
         await pilot.pause(1.0)
         picture = FONTS.sub("", app.export_screenshot(title="cachetui"))
+    if shot.scenario:
+        demo.play(shot.scenario)  # and so ends it
     (HERE / f"{shot.name}.svg").write_text(picture)
     print(f"{shot.name}.svg")
 
@@ -88,10 +103,10 @@ async def until(pilot: Pilot[None], what: Callable[[], bool], words: str) -> Non
 
 
 async def main() -> None:
-    for memcached, shots in ((False, REDIS), (True, MEMCACHED)):
-        async with Demo(memcached=memcached) as demo:
+    for options, shots in (({}, REDIS), ({"cluster": True}, CLUSTER), ({"memcached": True}, MEMCACHED)):
+        async with Demo(**options) as demo:
             for shot in shots:
-                await take(demo.url, shot)
+                await take(demo, shot)
 
 
 if __name__ == "__main__":
