@@ -194,7 +194,8 @@ async def test_restarted_in_the_middle_of_deleting(
     source = MemcachedSource(Target("memcached", tuple(map(address_of, servers)), timeout_s=1.0))
     try:
         keys = [b"k:%d" % at for at in range(30_000)]
-        await stored(source, [*keys, b"other:1", b"other:2", b"other:3"])
+        # So many that not all of them are the victim's.
+        await stored(source, [*keys, *(b"other:%d" % at for at in range(60))])
         restarted: list[int] = []
 
         def tell(progress: Progress) -> None:
