@@ -50,7 +50,7 @@ def test_replay_shows_the_recording(redis7: Server, tmp_path: Path) -> None:
     with Terminal("replay", str(path)) as terminal:
         terminal.wait_for(str(redis7.port))
         terminal.press("q")
-        assert terminal.process.wait(15) == 0
+        assert terminal.end() == 0
 
 
 def test_replay_of_something_else_is_one_line(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_the_dashboard_opens_and_quits(redis7: Server) -> None:
     with Terminal("-h", "127.0.0.1", "-p", str(redis7.port), "--slow-link") as terminal:
         terminal.wait_for("primary")
         terminal.press("q")
-        assert terminal.process.wait(15) == 0
+        assert terminal.end() == 0
 
 
 def test_ctrl_c_ends_a_command_quietly(redis7: Server) -> None:

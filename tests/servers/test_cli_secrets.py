@@ -58,6 +58,6 @@ def test_the_terminal_that_is_asked_echoes_nothing(locked: Server) -> None:
         terminal.wait_for("Password:")
         terminal.press("hunter2secret\n")
         terminal.wait_for("seen")
-        assert terminal.process.wait(15) == 0
+        assert terminal.end() == 0
         terminal.read(0.2)
         assert b"hunter2secret" not in terminal.output
