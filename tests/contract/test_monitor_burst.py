@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from cachetui.analysis.curve import from_idle, from_stream, lru_exact
-from cachetui.errors import CacheError, Denied, Unreachable
+from cachetui.errors import Denied, Unreachable
 from cachetui.keyspace.access import Sample, observe
 from cachetui.model.accesses import Use
 from cachetui.model.burst import Limits
