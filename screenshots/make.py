@@ -49,12 +49,12 @@ REDIS = (
     Shot("light", (), "page:", theme="light", history_s=30),
     Shot("memory", ("6", "b"), "95 % intervals"),
     Shot("evicted", ("6", "b", "b"), "allkeys-lru <"),
-    Shot("stampede", ("8",), "Many readers load the same keys", history_s=45, scenario="stampede"),
-    Shot("cold-start", (), "Hit rate fell", history_s=45, scenario="cold-start"),
-    Shot("expiry-cliff", (), "Many keys expire together", history_s=45, scenario="expiry-cliff"),
-    Shot("hot-key", ("8",), "Commands jumped", history_s=45, scenario="hot-key"),
-    Shot("pollution", ("8",), "New keys push out others", history_s=45, scenario="polluting-scan"),
-    Shot("retry-storm", ("8",), "Clients give up and try again", history_s=45, scenario="retry-storm"),
+    Shot("stampede", ("8",), "Many readers load the same keys", history_s=34, scenario="stampede"),
+    Shot("cold-start", (), "Hit rate fell", history_s=34, scenario="cold-start"),
+    Shot("expiry-cliff", (), "Many keys expire together", history_s=34, scenario="expiry-cliff"),
+    Shot("hot-key", ("8",), "Commands jumped", history_s=34, scenario="hot-key"),
+    Shot("pollution", ("8",), "New keys push out others", history_s=34, scenario="polluting-scan"),
+    Shot("retry-storm", ("8",), "Clients give up and try again", history_s=34, scenario="retry-storm"),
 )
 CLUSTER = (Shot("cluster", ("4",), "slots", history_s=20),)
 MEMCACHED = (
