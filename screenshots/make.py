@@ -39,7 +39,7 @@ class Shot:
 
 REDIS = (
     Shot("overview", (), "page:", history_s=WARM_S),
-    Shot("keys", ("2", "slash", *"user:1000", "enter", "enter"), "hash"),
+    Shot("keys", ("2", "slash", *"user:10", "enter", "enter"), "hash"),
     Shot("slow", ("3",), "big:"),
     Shot("topology", ("4",), "primary"),
     Shot("clients", ("5",), "web-1"),
