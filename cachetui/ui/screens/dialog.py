@@ -51,6 +51,8 @@ class Prompt(Dialog[str | None]):
             yield Static(Content(self._hint), classes="dialog-hint")
 
     def on_mount(self) -> None:
+        if not self.children:
+            return  # it was left before it was there
         self.query_one(Input).cursor_blink = False
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -109,6 +111,8 @@ class Choice(Dialog[str | None]):
         return Option(Content(f"{number}{name:<{width}}  {shown}"), id=str(at), disabled=why is not None)
 
     def on_mount(self) -> None:
+        if not self.children:
+            return  # it was left before it was there
         names = [name for name, _ in self._options]
         self.query_one(OptionList).highlighted = names.index(self._first) if self._first in names else 0
 
@@ -149,6 +153,8 @@ class Help(Dialog[None]):
             yield Static(Content("\n".join(lines)))
 
     def on_mount(self) -> None:
+        if not self.children:
+            return  # it was left before it was there
         self.query_one(VerticalScroll).focus()
 
     def action_scroll_help(self, by: int) -> None:

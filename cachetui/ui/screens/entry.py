@@ -42,6 +42,8 @@ class EntryScreen(Dialog[str | None]):
             yield Static(Content(", ".join((*self._presses, "Esc closes"))), classes="dialog-hint")
 
     def on_mount(self) -> None:
+        if not self.children:
+            return  # it was left before it was there
         self.query_one(VerticalScroll).focus()
 
     def action_scroll_entry(self, by: int) -> None:

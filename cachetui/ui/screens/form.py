@@ -91,6 +91,8 @@ class Form(Dialog[dict[str, str] | None]):
         return f"{moves}{picks}Enter shows the plan, Esc leaves; nothing is sent yet"
 
     def on_mount(self) -> None:
+        if not self.children:
+            return  # it was left before it was there
         for entry in self.query(Input):
             entry.cursor_blink = False
         self.query("Input, Picker").first().focus()
@@ -134,6 +136,8 @@ class Waiting(Dialog[Result | None], Generic[Result]):
             yield Static(Content("Esc stops it; nothing is changed"), classes="dialog-hint")
 
     def on_mount(self) -> None:
+        if not self.children:
+            return  # it was left before it was there
         self.run_worker(self._run(), group="waiting", exit_on_error=False)
 
     def action_stop(self) -> None:

@@ -35,6 +35,8 @@ class Palette(Dialog[str | None]):
             yield OptionList()
 
     def on_mount(self) -> None:
+        if not self.children:
+            return  # it was left before it was there
         self.query_one(Input).cursor_blink = False
         self.query_one(OptionList).can_focus = False
         self._list("")

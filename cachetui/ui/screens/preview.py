@@ -106,7 +106,8 @@ class Preview(Dialog[Left]):
         input_rows = sum(field.display for field in self.query(Input))
         meter_rows = ROWS + 1 if self._state in ("running", "ended") and self._paced else 0
         most = max(LEAST_BODY, room - AROUND - input_rows - meter_rows)
-        self.query_one(VerticalScroll).styles.max_height = most
+        for body in self.query(VerticalScroll):  # none where it was left before it was there
+            body.styles.max_height = most
 
     def _question(self) -> str:
         if self._refused:
