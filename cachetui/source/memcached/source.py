@@ -406,7 +406,7 @@ class MemcachedSource:
 
         server = self._only()
         self._raise_denied(WATCH)
-        burster = Burster(server.address, server.login, sink, limits, begun or (lambda: None), server.own_peers.append)
+        burster = Burster(server.address, server.login, sink, limits, begun or (lambda: None), server.own_peers)
         try:
             return await burst(burster)
         except Unsupported as error:
