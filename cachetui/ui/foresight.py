@@ -89,6 +89,9 @@ async def look_at_memory(live: Live, section: str, *, again: bool) -> None:
     """Ask for what a section of the Memory view shows."""
     identity = live.source.identity or await live.source.open()
     source = _driver(live)
+    if section == "ages":
+        await live.remembering.ages(source, again=again)
+        return
     if section == "account":
         if identity.mode != "cluster" or live.node:
             await live.remembering.account(source, again=again)
