@@ -18,6 +18,8 @@ from random import Random
 from cachetui.analysis.table import Table
 from cachetui.model.accesses import Accesses, Rules
 
+SEGMENTED = "lru-segmented"
+"""Memcached's policy, unless it is told otherwise."""
 POOL = 16
 """Candidates for eviction that a server keeps in mind."""
 LFU_FIRST = 5
@@ -36,7 +38,9 @@ def known(policy: str) -> bool:
     >>> known("volatile-ttl"), known("allkeys-best")
     (True, False)
     """
-    return policy == "noeviction" or (policy.startswith(("allkeys-", "volatile-")) and _kind(policy) in _MAKERS)
+    if policy in ("noeviction", SEGMENTED):
+        return True
+    return policy.startswith(("allkeys-", "volatile-")) and _kind(policy) in _MAKERS
 
 
 def _kind(policy: str) -> str:
@@ -334,4 +338,8 @@ _MAKERS: dict[str, type[Miniature]] = {
 
 def make(accesses: Accesses, capacity_bytes: float, rules: Rules, rng: Random) -> Miniature:
     """Return an empty miniature cache of so many bytes under these rules. The policy must be a known one."""
+    if rules.policy == SEGMENTED:
+        from cachetui.analysis.segmented import Segmented
+
+        return Segmented(accesses, capacity_bytes, rules, rng)
     return _MAKERS[_kind(rules.policy)](accesses, capacity_bytes, rules, rng)

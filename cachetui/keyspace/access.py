@@ -369,7 +369,7 @@ def _besides(room: Room, before: Before, timed: float) -> tuple[float, int]:
 def _line(pairs: Sequence[tuple[int, int]]) -> tuple[float, float]:
     """Return slope and base of the sizes over the lengths."""
     if len(pairs) < 3 or len({length for length, _ in pairs}) < 2:
-        return 1.0, 64.0
+        return 1.0, statistics.fmean(size - length for length, size in pairs) if pairs else 64.0
     slope, base = statistics.linear_regression([length for length, _ in pairs], [size for _, size in pairs])
     return max(0.0, slope), max(0.0, base)
 

@@ -20,6 +20,7 @@ from cachetui.model import (
     Topology,
     Value,
 )
+from cachetui.model.ages import ClassAges
 from cachetui.model.burst import Access, Burst, Call, Limits, Measured, Room, Seen
 from cachetui.model.hot import HotKeyReport
 from cachetui.model.memory import MemoryReport
@@ -296,6 +297,15 @@ class Followed(Protocol):
 
         Without words it repeats what it said before. By then the next poll asks that one. Needs a running loop.
         """
+        ...
+
+
+@runtime_checkable
+class Aged(Protocol):
+    """A source that tells how old the items of its slab classes are."""
+
+    async def ages(self) -> tuple[ClassAges, ...]:
+        """Return the ages of every server's classes: all items are listed for it."""
         ...
 
 

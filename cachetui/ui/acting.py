@@ -203,6 +203,8 @@ async def _policy_choice(live: Live, stats: Stats, allowed: Sequence[str]) -> Ch
 
 
 async def _maxmemory(app: CachetuiApp, live: Live, identity: Identity) -> Plan | None:
+    if identity.kind == "memcached" and not await foresight.offered(app, live):
+        return None
     stats = await _stats(live)
     now = f"now {text.size(stats.maxmemory_bytes)}, used {text.size(stats.used_bytes)}"
     words = await app.push_screen_wait(

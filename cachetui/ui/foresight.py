@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cachetui import text
 from cachetui.actions.plan import Plan
 from cachetui.analysis.curve import Point, from_stream
-from cachetui.analysis.policies import known
+from cachetui.analysis.policies import SEGMENTED, known
 from cachetui.errors import CacheError
 from cachetui.keyspace.access import Observed, observe
 from cachetui.model import Stats
@@ -19,6 +19,7 @@ from cachetui.source.base import Source, Streamed
 from cachetui.source.connect import AutoSource
 from cachetui.ui.plot import range_words
 from cachetui.ui.remembering import Foreseen
+from cachetui.ui.screens.dialog import Choice
 
 if TYPE_CHECKING:
     from cachetui.ui.app import CachetuiApp
@@ -46,7 +47,8 @@ def can_watch(live: Live) -> bool:
     """Tell whether the commands of this target can be watched: of one server, not of a whole cluster."""
     source = _driver(live)
     identity = source.identity
-    return isinstance(source, Streamed) and (identity is None or identity.mode != "cluster" or bool(live.node))
+    several = identity is not None and identity.mode in ("cluster", "fleet")
+    return isinstance(source, Streamed) and (not several or bool(live.node))
 
 
 def _driver(live: Live) -> Source:
@@ -69,10 +71,27 @@ async def watch(app: CachetuiApp, live: Live) -> None:
     app.say(seen.burst.line(), severity="warning" if seen.burst.stopped_itself else "information")
 
 
+async def offered(app: CachetuiApp, live: Live) -> bool:
+    """Offer to watch before a new size is typed, where nothing was watched lately; False when that is left."""
+    if not can_watch(live) or recent(live) is not None:
+        return True
+    options = [
+        ("type the size", "the plan is shown before anything is sent"),
+        (PREDICT, f"watch all events for {WATCH.seconds:.0f} s first: the plan tells the hit rate now and after"),
+    ]
+    chosen = await app.push_screen_wait(Choice(f"memory limit of {live.source.name}", options))
+    if chosen == PREDICT:
+        await watch(app, live)
+    return chosen is not None
+
+
 async def look_at_memory(live: Live, section: str, *, again: bool) -> None:
     """Ask for what a section of the Memory view shows."""
     identity = live.source.identity or await live.source.open()
     source = _driver(live)
+    if section == "ages":
+        await live.remembering.ages(source, again=again)
+        return
     if section == "account":
         if identity.mode != "cluster" or live.node:
             await live.remembering.account(source, again=again)
@@ -113,6 +132,8 @@ async def with_outlook(plan: Plan, live: Live, *, policy: str | None = None, mem
     live.predicted[plan.id] = after
     words = f"predicted hit rate: now {range_words(now)}, after {range_words(after)}, once it has settled"
     age = text.duration(max(0.0, live.source.now() - accesses.times_s[-1]))
+    if wanted == SEGMENTED:
+        words += "; memcached's own lists do a little better than this"
     return replace(plan, what=(*plan.what, words, f"by {len(accesses.keys):,} sampled uses, watched {age} ago"))
 
 

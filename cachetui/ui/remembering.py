@@ -17,9 +17,10 @@ from cachetui.keyspace.access import Observed
 from cachetui.keyspace.prefixing import sample_keys
 from cachetui.model import ScanProgress, Stats
 from cachetui.model.accesses import IdleSample
+from cachetui.model.ages import ClassAges
 from cachetui.model.memory import MemoryReport
 from cachetui.model.prefixes import KeySample, PrefixPicture
-from cachetui.source.base import Accounted, Source
+from cachetui.source.base import Accounted, Aged, Source
 from cachetui.ui.plot import range_words
 
 POLICIES = (
@@ -75,6 +76,8 @@ class MemoryLook:
     """What is under way."""
     trouble: str = ""
     """Why there is no sample."""
+    ages: tuple[ClassAges, ...] = ()
+    """Of Memcached's slab classes."""
 
 
 class Remembering:
@@ -98,6 +101,19 @@ class Remembering:
             self._set(report=await source.memory(), report_trouble="")
         except CacheError as error:
             self._set(report_trouble=error.line())
+
+    async def ages(self, source: Source, *, again: bool = False) -> None:
+        """List the items of a memcached for their ages, unless that was done."""
+        if not isinstance(source, Aged) or self._asking.locked() or (self.look.ages and not again):
+            return
+        async with self._asking:
+            self._set(busy="listing all items for their ages", trouble="")
+            try:
+                self._set(ages=await source.ages())
+            except CacheError as error:
+                self._set(trouble=error.line())
+            finally:
+                self._set(busy="")
 
     async def sample(
         self, source: Source, stats: Stats | None, history: History, seen: Observed | None, *, again: bool = False

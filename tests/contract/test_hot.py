@@ -16,7 +16,7 @@ from cachetui.errors import CacheError, Denied, Unreachable, Unsupported
 from cachetui.keyspace.access import observe
 from cachetui.keyspace.hot import listen
 from cachetui.model.burst import Limits
-from cachetui.source.base import HotKeyed, Source, Streamed
+from cachetui.source.base import Aged, HotKeyed, Source, Streamed
 from cachetui.source.connect import open_source
 from tests.contract.memcached_targets import Plain, until
 from tests.servers.launch import Server, join_cluster
@@ -246,3 +246,27 @@ async def test_a_memcached_is_watched_for_its_curve(new_server: Callable[..., Se
     assert len(set(seen.accesses.sizes_bytes)) == 1  # whole chunks of one class
     assert seen.idle is not None
     assert seen.burst.strange == 0
+
+
+async def test_ages_of_items_are_told_by_class(new_server: Callable[..., Server]) -> None:
+    servers = [new_server("memcached") for _ in range(2)]
+    with Plain(servers[0]) as plain:
+        plain.fill([b"small:%d" % at for at in range(300)], b"x")
+        plain.fill([b"large:%d" % at for at in range(100)], b"x" * 3000)
+        for at in range(30):
+            plain.lines(b"get small:%d" % at)
+    async with opened("memcached://" + ",".join(server.address for server in servers)) as source:
+        assert isinstance(source, Aged)
+        told = await source.ages()
+        assert [(one.server, one.items, one.fetched) for one in told] == [
+            (servers[0].address, 300, 30),
+            (servers[0].address, 100, 0),
+        ]
+        assert all(0 <= idle <= 60 for one in told for idle in one.idle_s)
+        servers[0].kill()
+        assert await source.ages() == ()
+    dumpless = new_server("memcached", "-X")
+    async with opened(f"memcached://{dumpless.address}") as source:
+        assert isinstance(source, Aged)
+        with pytest.raises(Unsupported, match="switched off"):
+            await source.ages()

@@ -1,6 +1,7 @@
 """Getting in, being kept out, and servers that are none."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from cachetui.config import Address, Target
 from cachetui.errors import AuthFailed, CacheError, NotACache, ServerError, TimedOut, TlsFailed, Unreachable
 from cachetui.source.memcached import MemcachedSource
 from tests.contract.memcached_targets import Plain, misbehaving, source_of, until
+from tests.servers import launch
 from tests.servers.launch import Server, free_port
 
 VERSION = {b"version": b"VERSION 1.6.18\r\n"}
@@ -210,3 +212,27 @@ async def test_it_comes_back_after_a_restart_by_itself(new_server: Callable[...,
                 return False  # the old connection's end was not seen before the question was sent
 
         await until(answers, 2)
+
+
+async def test_a_server_that_wants_sasl_is_told_apart_from_a_silent_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "memcached.conf").write_text(f"mech_list: plain\nsasldb_path: {tmp_path}/db\n")
+    monkeypatch.setenv("SASL_CONF_PATH", str(tmp_path))
+    port = launch.free_port()
+    argv = [launch.memcached_binary(), "-S", "-p", str(port), "-l", "127.0.0.1", "-U", "0", "-u", "root"]
+    if os.getuid() != 0:
+        argv = argv[:-2]
+    server = Server(argv, port, launch.workdir(), greeting=b"").start()
+    try:
+        async with source_of(server, timeout_s=1.0) as source:
+            with pytest.raises(AuthFailed, match="SASL") as caught:
+                await source.open()
+        assert "-Y" in caught.value.hint
+        server.pause()
+        async with source_of(server, timeout_s=0.5) as source:
+            with pytest.raises(TimedOut):
+                await source.open()
+        server.resume()
+    finally:
+        launch.remove(server)

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 import pytest
 
 from cachetui.model.burst import Limits
-from cachetui.ui import hottest
+from cachetui.ui import foresight, hottest
+from cachetui.ui.screens.dialog import Choice, Prompt
+from cachetui.ui.screens.preview import Preview
 from tests.contract.memcached_targets import Plain
 from tests.servers.launch import Server
 from tests.ui.conftest import Open, Screen
@@ -161,6 +163,43 @@ async def test_a_fleet_of_memcached_names_its_servers(
             words = screen.text("#activity-pane")
             assert all(server.address in words for server in servers)
             assert list(screen.live.hot.tables) == ["key", "prefix", "command", "client", "server"]
+    finally:
+        stop.set()
+        thread.join(10)
+
+
+async def test_a_new_size_of_a_memcached_is_foreseen(
+    new_server: Callable[..., Server], dashboard: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foresight, "WATCH", QUICK)
+    monkeypatch.setattr(foresight, "LEAST_LOOKUPS", 50)
+    server = new_server("memcached", "-m", "64")
+    stop = threading.Event()
+
+    def run() -> None:
+        with Plain(server) as plain:
+            turn = 0
+            while not stop.wait(0.002):
+                turn += 1
+                key = b"item:%d" % (turn**2 % 300)
+                if not plain.lines(b"get " + key):
+                    plain.say(b"set %b 0 100 500\r\n%b" % (key, b"x" * 500))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        async with dashboard(f"memcached://{server.address}") as screen:
+            await screen.press("m")
+            await screen.until(lambda: isinstance(screen.app.screen, Choice))
+            await screen.pilot.pause()
+            await screen.press("down", "enter")
+            await screen.until(lambda: isinstance(screen.app.screen, Prompt))
+            assert screen.live.observed is not None
+            await screen.press(*"32mb", "enter")
+            await screen.until(lambda: isinstance(screen.app.screen, Preview))
+            await screen.pilot.pause()
+            assert "predicted hit rate: now" in screen.dialog()
+            await screen.press("escape")
     finally:
         stop.set()
         thread.join(10)

@@ -23,6 +23,10 @@ from cachetui.text import printable
 LINE_BYTES = 8192
 """Longest line taken from a server: a key of 250 bytes, all of them escaped, fits many times over."""
 CHUNK_BYTES = 64 * 1024
+PATIENT_SHARE, PROBE_SHARE = 0.5, 0.2
+"""Of the deadline: how long the first reply is waited for until it is asked why there is none, and that."""
+_LIST_MECHANISMS = b"\x80\x20" + bytes(22)
+"""SASL's list of mechanisms, in memcached's binary protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +192,7 @@ async def connect(
     connection = await _dial(address, login, receive_bytes, chunk_bytes)
     try:
         await connection.send(b"version\r\n")
-        reply = await connection.line()
+        reply = await _first_line(connection, address, login)
         if reply == b"CLIENT_ERROR unauthenticated":
             await _log_in(connection, login)
             await connection.send(b"version\r\n")
@@ -220,6 +224,33 @@ async def _dial(address: Address, login: Login, receive_bytes: int | None, chunk
         with contextlib.suppress(OSError):  # a smaller buffer is a wish, not a need
             link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
     return Connection(address, reader, writer, login.timeout_s, chunk_bytes)
+
+
+async def _first_line(connection: Connection, address: Address, login: Login) -> bytes:
+    """Return the first reply. Raises AuthFailed for a server that waits for the binary protocol's SASL."""
+    try:
+        async with asyncio.timeout(login.timeout_s * PATIENT_SHARE):
+            return await connection.line()
+    except TimeoutError:
+        if await _wants_sasl(address, login):
+            raise AuthFailed(
+                f"{address} wants SASL (-S), which is not supported here",
+                "memcached can ask for a password in its text protocol too: start it with -Y instead",
+            ) from None
+        return await connection.line()
+
+
+async def _wants_sasl(address: Address, login: Login) -> bool:
+    """Tell whether a server that is silent in the text protocol names ways of SASL in the binary one."""
+    other = await _dial(address, login, None, CHUNK_BYTES)
+    try:
+        async with asyncio.timeout(login.timeout_s * PROBE_SHARE):
+            await other.send(_LIST_MECHANISMS)
+            return (await other.chunk()).startswith(b"\x81\x20")
+    except (TimeoutError, CacheError):
+        return False
+    finally:
+        other.close()
 
 
 async def _log_in(connection: Connection, login: Login) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import unquote_to_bytes
 
 from cachetui.model.accesses import Use, spatial_hash
@@ -37,8 +37,10 @@ class EventReader:
     the same item by the same connection, is none. A client's own miss before that is told apart.
     """
 
-    def __init__(self, sink: UseSink | CallSink, clients: Mapping[bytes, str]) -> None:
-        """`clients` are the addresses by file descriptor."""
+    def __init__(self, sink: UseSink | CallSink, clients: Mapping[bytes, str], ours: Collection[str] = ()) -> None:
+        """`clients` are the addresses by file descriptor, `ours` our own, which may grow: our look-ups are left out."""
+        self._ours = ours
+        self._own: frozenset[str] = frozenset()
         self._calls_to = sink if isinstance(sink, CallSink) else None
         self._uses_to = None if isinstance(sink, CallSink) else sink
         self._clients = dict(clients)
@@ -64,7 +66,10 @@ class EventReader:
             others -= self._read_others(lines)
         self.strange += others
         self.lines += len(found)
+        self._own = frozenset(self._ours)
         for at, kind, key, status, command, ttl, handle, size in found:
+            if self._clients.get(handle) in self._own:
+                continue
             if kind == b"item_get":
                 self._settle(handle)
                 self._waiting[handle] = (at, key, status)

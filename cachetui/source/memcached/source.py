@@ -23,6 +23,7 @@ from cachetui.model import (
     Topology,
     Value,
 )
+from cachetui.model.ages import ClassAges
 from cachetui.model.burst import Burst, Limits, Measured, Room
 from cachetui.source.base import (
     VALUE_BYTES,
@@ -406,7 +407,7 @@ class MemcachedSource:
 
         server = self._only()
         self._raise_denied(WATCH)
-        burster = Burster(server.address, server.login, sink, limits, begun or (lambda: None), server.own_peers.append)
+        burster = Burster(server.address, server.login, sink, limits, begun or (lambda: None), server.own_peers)
         try:
             return await burst(burster)
         except Unsupported as error:
@@ -431,6 +432,14 @@ class MemcachedSource:
         from cachetui.source.memcached.measuring import read_room
 
         return await read_room(self._only())
+
+    async def ages(self) -> tuple[ClassAges, ...]:
+        """Return how long items were not used, by server and slab class; a server that does not answer is left out."""
+        from cachetui.source.memcached.ages import read_ages
+
+        self._raise_denied(DUMP)
+        found = await self._fleet.each(lambda server: read_ages(server, named=True))
+        return tuple(one for ages in found if not isinstance(ages, CacheError) for one in ages)
 
     def node(self, address: str) -> MemcachedSource:
         """Return a source for one server of the fleet. Raises BadTarget when there is no such server."""

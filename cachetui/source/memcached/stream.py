@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 
 from cachetui.config import Address
@@ -26,7 +26,7 @@ LOOK_S = 0.25
 PINGS = 4
 SLOWER_US = 2000.0
 """A round trip that grows by less never stops a burst."""
-USES = (b"fetchers mutations deletions", b"fetchers mutations")
+USES = (b"fetchers mutations deletions connevents", b"fetchers mutations connevents", b"fetchers mutations")
 CALLS = (b"fetchers mutations evictions deletions connevents", b"fetchers mutations evictions connevents")
 CALLS_OLD = b"fetchers mutations evictions"
 """Topics are tried in turn: one name that the server does not know spoils the line."""
@@ -51,8 +51,8 @@ class Burster:
     sink: UseSink | CallSink
     limits: Limits
     begun: Callable[[], None]
-    dialed: Callable[[str], None]
-    """Called with our end of each connection."""
+    ours: MutableSequence[str]
+    """Our ends of all connections to the server: those of the burst are added."""
     sent: Counter[str] = field(default_factory=Counter)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _suffering: int = 0
@@ -83,7 +83,7 @@ class Burster:
                 connection = await connect(self.address, self.login, chunk_bytes=CHUNK_BYTES)
         except TimeoutError:
             raise faults.timed_out(self.address, self.login.timeout_s) from None
-        self.dialed(connection.peer)
+        self.ours.append(connection.peer)
         return connection
 
     async def _measure(self, gauge: Connection, stream: Connection) -> Burst:
@@ -91,7 +91,7 @@ class Burster:
         self._before = before = _figures([first, began])
         clients = await self._clients(gauge)
         await self._watch(stream)
-        reader = EventReader(self.sink, clients)
+        reader = EventReader(self.sink, clients, self.ours)
         self.begun()
         marks, ended_by, taken = await self._read(gauge, stream, reader, began)
         reader.end()
@@ -126,8 +126,6 @@ class Burster:
 
     async def _clients(self, gauge: Connection) -> dict[bytes, str]:
         """Return who is connected, by file descriptor."""
-        if not isinstance(self.sink, CallSink):
-            return {}
         return addresses(await self._stats(gauge, b"stats conns"))
 
     async def _stats(self, gauge: Connection, question: bytes) -> Fields:

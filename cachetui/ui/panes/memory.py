@@ -14,7 +14,7 @@ from cachetui.analysis.slabs import SlabFigures, explained, figures
 from cachetui.model import SlabClass, Stats
 from cachetui.source.base import Kind
 from cachetui.ui.line import Line, line
-from cachetui.ui.panes import memory_parts
+from cachetui.ui.panes import memory_ages, memory_parts
 from cachetui.ui.panes.pane import TablePane, trouble_words
 from cachetui.ui.scene import Scene
 from cachetui.ui.table import Column, Row, Table
@@ -64,6 +64,8 @@ class MemoryPane(TablePane):
         self._stats: Stats | None = None
         self.section = memory_parts.SECTIONS[0]
         self._asked = ""
+        self.by_age = False
+        """Of Memcached: the ages of the items by class."""
 
     def show(self, scene: Scene) -> None:
         stats = scene.evidence.stats
@@ -79,7 +81,7 @@ class MemoryPane(TablePane):
 
     def command(self, command_id: str) -> bool:
         if not _has_sections(self._stats):
-            return super().command(command_id)
+            return self._answer_for_classes(command_id) or super().command(command_id)
         if command_id == "group":
             at = memory_parts.SECTIONS.index(self.section)
             self.section = memory_parts.SECTIONS[(at + 1) % len(memory_parts.SECTIONS)]
@@ -93,6 +95,20 @@ class MemoryPane(TablePane):
             self.post_message(self.Wanted(self.section, again=True))
             return False  # the figures are asked for as well
         return super().command(command_id)
+
+    def _answer_for_classes(self, command_id: str) -> bool:
+        """Go from Memcached's slab classes to the ages of their items, and back."""
+        if command_id == "refresh" and self.by_age:
+            self.post_message(self.Wanted("ages", again=True))
+            return False
+        if command_id != "group" or self.scene is None:
+            return False
+        self.by_age = not self.by_age
+        self.table.forget_order()
+        if self.by_age:
+            self.post_message(self.Wanted("ages", again=False))
+        self.show(self.scene)
+        return True
 
     def _open_prefix(self) -> bool:
         """Lead to the keys of the selected prefix, where it is one that the tree has."""
@@ -112,6 +128,7 @@ class MemoryPane(TablePane):
             others = ", ".join(one for one in memory_parts.SECTIONS if one != self.section)
             return f"{words} · {self.section} (b: {others})"
         servers = len({slab.server for slab in stats.slabs})
+        words += " · ages of items (b: slab classes)" if self.by_age else ""
         return f"{words} · {len(stats.slabs)} slab classes" + (f" on {servers} servers" if servers > 1 else "")
 
     def notes(self, scene: Scene) -> list[Line]:
@@ -124,6 +141,8 @@ class MemoryPane(TablePane):
         lines = [line((text.fit(f"{text.size(stats.used_bytes)} of {known}{policy}{full}", width), "title"))]
         if stats.server.kind != "memcached":
             return [*lines, *memory_parts.notes(self.section, scene, width, self.content_size.height)]
+        if self.by_age:
+            return [*lines, *memory_ages.notes(scene, width)]
         pool = (stats.extra or {}).get("slab_global_page_pool")
         evicting = sorted(
             (one for one in self._figures if one.evicted_lately), key=lambda one: -(one.evicted_lately or 0)
@@ -145,6 +164,8 @@ class MemoryPane(TablePane):
             return trouble_words(state.trouble)
         if _has_sections(scene.evidence.stats):
             return memory_parts.empty_words(self.section, scene)
+        if self.by_age and scene.evidence.stats is not None:
+            return scene.memory.busy or scene.memory.trouble or "no items"
         return "waiting" if scene.evidence.stats is None else "no slab class holds anything yet"
 
     def rows(self, scene: Scene) -> Sequence[Row]:
@@ -154,6 +175,9 @@ class MemoryPane(TablePane):
         if stats.server.kind != "memcached":
             self.table.columns, rows = memory_parts.rows_of(self.section, scene, stats)
             return rows
+        if self.by_age:
+            self.table.columns = memory_ages.COLUMNS
+            return memory_ages.rows(scene, stats)
         self.table.columns = _CLASSES
         return [_class_row(one) for one in self._figures]
 
