@@ -210,7 +210,8 @@ async def test_restarted_in_the_middle_of_deleting(
         assert outcome.state == "done" and outcome.left == 0, outcome.line()
         # What the victim held was gone with it; of every name it is told what became of it.
         assert outcome.done > 2000 and outcome.failed == outcome.skipped == 0
-        assert outcome.done + outcome.missing + outcome.unknown <= len(keys)
+        # The dump of a server that came back begins again: a name may come twice, and is missing the second time.
+        assert outcome.done + outcome.unknown <= len(keys)
         left = await listed(source)
         assert all(key.startswith(b"other:") for key in left)
         if number == 3:
