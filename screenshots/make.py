@@ -18,6 +18,8 @@ from cachetui.ui.canvas import Canvas
 HERE = Path(__file__).parent
 WARM_S = 60.0
 """The demo fills its server and settles; the trends get something to show."""
+PLAYED_S = 14.0
+"""What goes wrong has gone wrong by then."""
 WAIT_S = 40.0
 FONTS = re.compile(r"@font-face\s*\{.*?\}", re.DOTALL)
 """Textual's pictures would fetch their font from the net."""
@@ -49,9 +51,9 @@ REDIS = (
     Shot("light", (), "page:", theme="light", history_s=30),
     Shot("memory", ("6", "b"), "95 % intervals"),
     Shot("evicted", ("6", "b", "b"), "allkeys-lru <"),
-    Shot("stampede", ("8",), "Many readers load the same keys", history_s=34, scenario="stampede"),
-    Shot("cold-start", (), "Hit rate fell", history_s=34, scenario="cold-start"),
-    Shot("expiry-cliff", (), "Many keys expire together", history_s=34, scenario="expiry-cliff"),
+    Shot("stampede", (), "misses", history_s=34, scenario="stampede"),
+    Shot("cold-start", (), "hit rate", history_s=34, scenario="cold-start"),
+    Shot("expiry-cliff", (), "expired", history_s=34, scenario="expiry-cliff"),
     Shot("hot-key", ("8",), "Commands jumped", history_s=34, scenario="hot-key"),
     Shot("pollution", ("8",), "New keys push out others", history_s=34, scenario="polluting-scan"),
     Shot("retry-storm", ("8",), "Clients give up and try again", history_s=34, scenario="retry-storm"),
@@ -71,6 +73,7 @@ async def take(demo: Demo, shot: Shot) -> None:
         await pilot.pause(shot.history_s)
         if shot.scenario:
             demo.play(shot.scenario)
+            await pilot.pause(PLAYED_S)
         for press in shot.presses:
             await pilot.press(press)
             await pilot.pause(0.3)

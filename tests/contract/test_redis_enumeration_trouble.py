@@ -74,7 +74,8 @@ async def test_facts_that_are_denied_are_asked_for_once(redis7: Server) -> None:
             assert set(sink.facts.values()) == {("string", -1, None)}
             assert "MEMORY" in enumeration.progress.note
         refusals = redis7.command("INFO", "errorstats")
-        assert isinstance(refusals, dict) and refusals["errorstat_NOPERM"]["count"] < 2_000
+        # Those of the pipelines that were under way.
+        assert isinstance(refusals, dict) and refusals["errorstat_NOPERM"]["count"] < 4_000
     finally:
         redis7.command("ACL", "DELUSER", "some")
 
